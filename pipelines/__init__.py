@@ -1,0 +1,1 @@
+"""One file a stage: load, call recsys, save."""

@@ -1,0 +1,1 @@
+"""From an interaction log to served top-K recommendations."""

@@ -1,0 +1,1 @@
+"""The bundle format: manifest, hashes, versions; knows no model."""

@@ -1,0 +1,1 @@
+"""Tables, ingest, windows, public data sets."""

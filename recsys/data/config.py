@@ -1,0 +1,89 @@
+"""What the user says about their files: where the tables are and which column plays which part."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from recsys.settings import Settings
+
+__all__ = ["ColumnConfig", "ColumnKind", "DataConfig", "InteractionsConfig", "ItemsConfig", "PositiveConfig", "UsersConfig"]
+
+ColumnKind = Literal["categorical", "multi_categorical", "numeric", "text", "timestamp"]
+
+
+class ColumnConfig(Settings):
+    """How one feature column is read."""
+
+    kind: ColumnKind
+    separator: str = " "
+    """Splits a `multi_categorical` cell of a CSV file; Parquet lists need none."""
+
+
+Columns = dict[str, ColumnKind | ColumnConfig]
+
+
+class TableConfig(Settings):
+    """A CSV, TSV or Parquet file, a folder of them, or a glob."""
+
+    path: str
+    format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
+    delimiter: str | None = None
+    """CSV only; `null` means: comma for .csv, tab for .tsv."""
+
+
+class InteractionsConfig(TableConfig):
+    """The event log: who did what to which item, when."""
+
+    user_id: str = "user_id"
+    item_id: str = "item_id"
+    timestamp: str | None = "timestamp"
+    timestamp_unit: Literal["auto", "s", "ms", "us", "ns", "text"] = "auto"
+    labels: list[str] = []
+    """Numeric label columns: click, rating, watch time, order value."""
+    context: Columns = {}
+    """Columns known when the request is made: device, hour, place."""
+    request_id: str | None = None
+    exposed: str | None = None
+    position: str | None = None
+    propensity: str | None = None
+
+
+class UsersConfig(TableConfig):
+    """One row a user."""
+
+    user_id: str = "user_id"
+    columns: Columns = {}
+
+
+class ItemsConfig(TableConfig):
+    """One row an item."""
+
+    item_id: str = "item_id"
+    columns: Columns = {}
+    title: str | None = None
+    """The text column shown to people; never a model input by itself."""
+
+
+class PositiveConfig(Settings):
+    """An event is a positive when this label reaches this value."""
+
+    label: str
+    at_least: float
+
+
+class DataConfig(Settings):
+    """The three tables. Only `interactions` is required."""
+
+    dataset: str | None = None
+    """A public data set to download when the files below are missing: see `recsys data download --help`."""
+    interactions: InteractionsConfig
+    users: UsersConfig | None = None
+    items: ItemsConfig | None = None
+    order: Literal["timestamp", "row", "none"] = "timestamp"
+    """What puts a user's events in order. With `none`, order-aware routes and time decay are refused."""
+    duplicates: Literal["drop", "keep"] = "drop"
+    """`drop` keeps the first of the rows that agree in user, item, timestamp and request."""
+    max_reject_share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """A larger share of rejected rows stops the run."""
+    positive: PositiveConfig | None = None
+    """`null`: every event is a positive."""

@@ -1,0 +1,1 @@
+"""Maps work over partitions."""

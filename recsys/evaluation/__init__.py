@@ -1,0 +1,1 @@
+"""What is reported, computed from the bundle."""

@@ -1,0 +1,1 @@
+"""From columns and histories to model inputs; numpy and Arrow only."""

@@ -1,0 +1,91 @@
+"""How columns become model inputs."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveInt
+
+from recsys.settings import Settings
+
+__all__ = ["FeaturesConfig", "HistoryConfig", "Transform"]
+
+
+class Categorical(Settings):
+    """One embedding row a value; row 0 is padding, row 1 out-of-vocabulary."""
+
+    kind: Literal["categorical"]
+    min_count: PositiveInt = 1
+    """Rarer values share the out-of-vocabulary row."""
+
+
+class MultiCategorical(Settings):
+    """A set of values; the first `max_length` are kept, padded with row 0."""
+
+    kind: Literal["multi_categorical"]
+    min_count: PositiveInt = 1
+    max_length: PositiveInt = 16
+
+
+class Hashed(Settings):
+    """A stable 64-bit hash into `buckets` rows (after rows 0 and 1); needs no vocabulary."""
+
+    kind: Literal["hashed"]
+    buckets: PositiveInt = 2**16
+
+
+class Standard(Settings):
+    """(x − mean) / standard deviation; missing and infinite values become the mean."""
+
+    kind: Literal["standard"]
+
+
+class MinMax(Settings):
+    """(x − min) / (max − min), clipped to [0, 1]; missing becomes the fitted mean."""
+
+    kind: Literal["min_max"]
+
+
+class Log(Settings):
+    """sign(x)·log1p(|x|), then standardised."""
+
+    kind: Literal["log"]
+
+
+class Quantile(Settings):
+    """Equal-frequency buckets with an embedding row each; missing is row 1."""
+
+    kind: Literal["quantile"]
+    buckets: PositiveInt = 10
+
+
+class TimePart(Settings):
+    """A part of a UTC timestamp as a category."""
+
+    kind: Literal["time"]
+    part: Literal["hour", "weekday", "day", "month", "year"] = "hour"
+
+
+Transform = Annotated[
+    Categorical | MultiCategorical | Hashed | Standard | MinMax | Log | Quantile | TimePart, Field(discriminator="kind")
+]
+
+
+class HistoryConfig(Settings):
+    """The user's past items, as of the request."""
+
+    length: PositiveInt = 50
+    """The most recent items a model sees; routes and seen-item filters see them all."""
+    fields: list[str] = ["item_id"]
+    """Item fields a sequence model reads for each past item."""
+
+
+class FeaturesConfig(Settings):
+    """Model inputs by side. A side left `null` takes every column of its table with the default transform of its kind.
+
+    Defaults: categorical → categorical, multi_categorical → multi_categorical, numeric → standard,
+    timestamp → time(hour); text columns are never inputs by themselves. `user_id` and `item_id` may be named like columns.
+    """
+
+    user: dict[str, Transform] | None = None
+    item: dict[str, Transform] | None = None
+    context: dict[str, Transform] | None = None
+    history: HistoryConfig = HistoryConfig()

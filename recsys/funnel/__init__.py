@@ -1,0 +1,1 @@
+"""The runtime: state → retrieve → fuse → filter → rank → top-K."""

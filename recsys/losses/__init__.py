@@ -1,0 +1,1 @@
+"""Pure tensor functions: pointwise, pairwise, listwise, contrastive."""

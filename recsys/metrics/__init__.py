@@ -1,0 +1,1 @@
+"""Ranking and classification metrics over arrays, per query and unaggregated."""

@@ -1,0 +1,1 @@
+"""Rankers: each a module that yields logits ."""

@@ -1,0 +1,1 @@
+"""Recall routes: each trains, then yields a retriever."""

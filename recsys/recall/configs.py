@@ -1,0 +1,54 @@
+"""Settings of every recall route; torch-free, so that a config can be read anywhere."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from recsys.settings import Settings
+from recsys.training.config import TrainingConfig
+
+__all__ = ["DSSMConfig", "ItemCFConfig", "PopularConfig", "RouteConfig"]
+
+
+class PopularConfig(Settings):
+    """Most popular items, recent events weighing more."""
+
+    kind: Literal["popular"]
+    half_life_days: PositiveFloat | None = 30.0
+    """An event this old counts half; `null`: plain counts, and the only choice for a log without order or time."""
+
+
+class ItemCFConfig(Settings):
+    """Sequence-aware item-to-item co-occurrence."""
+
+    kind: Literal["itemcf"]
+    window: PositiveInt = 20
+    """Two events of a user this many steps apart or fewer count as a pair. Ignored when `data.order` is `none`."""
+    distance_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Weight of a pair a step further apart."""
+    popularity_penalty: NonNegativeFloat = 0.3
+    """Exponent on the candidate's count in the denominator."""
+    neighbours: PositiveInt = 200
+    """Weights kept for each item."""
+    query_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Weight of a history item one step further back."""
+
+
+class DSSMConfig(Settings):
+    """Two towers (Huang 2013; Yi 2019): user features and history against item id and features."""
+
+    kind: Literal["dssm"]
+    embedding_dim: PositiveInt = 32
+    hidden: list[PositiveInt] = [64]
+    output_dim: PositiveInt = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    temperature: PositiveFloat = 0.07
+    logq_correction: bool = True
+    user_fields: list[str] | None = None
+    """`null`: every user field except `user_id`."""
+    item_fields: list[str] | None = None
+    """`null`: every item field."""
+    training: TrainingConfig = TrainingConfig()
+
+
+RouteConfig = Annotated[PopularConfig | ItemCFConfig | DSSMConfig, Field(discriminator="kind")]

@@ -1,0 +1,1 @@
+"""Export, parity gate, golden requests, promotion."""

@@ -1,0 +1,1 @@
+"""Retrievers, the FAISS index behind them, and fusion."""

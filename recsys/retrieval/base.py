@@ -1,0 +1,46 @@
+"""The retriever contract: what every recall route is served by."""
+
+from pathlib import Path
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+from recsys.features.batch import Codes, Floats, QueryBatch
+
+__all__ = ["Retriever"]
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Finds and scores items for requests.
+
+    Scores are comparable within one retriever only. Ties go to the smaller code. Seen items are not removed here: that is
+    the funnel's policy.
+    """
+
+    kind: ClassVar[str]
+
+    def retrieve(self, queries: QueryBatch, k: int, *, allowed: Codes | None = None) -> tuple[Codes, Floats]:
+        """The best `k` items of each request.
+
+        Args:
+            queries: B requests.
+            k: list length; when fewer items qualify the rest is code −1, score −inf.
+            allowed: sorted item codes to choose from; `None` means the whole catalogue.
+
+        Returns:
+            codes `(B, k)` int32 and scores `(B, k)` float32, best first.
+        """
+        ...
+
+    def score(self, queries: QueryBatch, codes: Codes) -> Floats:
+        """Scores `(B, C)` this retriever gives to these candidates `(B, C)`; −inf where the code is −1 or the route
+        has nothing to say of the item (what `retrieve` would never return)."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes everything `load` needs into an existing empty folder: JSON, `.npy`, FAISS and ONNX files; no pickle."""
+        ...
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote. Raises `ArtifactError` when a file is missing, damaged or inconsistent."""
+        ...

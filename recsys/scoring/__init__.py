@@ -1,0 +1,1 @@
+"""Scorers: what rankers are served by."""

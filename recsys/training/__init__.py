@@ -1,0 +1,1 @@
+"""The one LightningModule, the batch loader and the optimisers."""

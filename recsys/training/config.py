@@ -1,0 +1,37 @@
+"""Settings of the training loop; torch-free."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from recsys.settings import Settings
+
+__all__ = ["OptimiserConfig", "TrainingConfig"]
+
+
+class OptimiserConfig(Settings):
+    """How weights are updated."""
+
+    kind: Literal["adam", "adamw"] = "adamw"
+    learning_rate: PositiveFloat = 1e-3
+    weight_decay: NonNegativeFloat = 0.0
+    """On matrices of the network, never on biases and norms."""
+    embedding_l2: NonNegativeFloat = 0.0
+    """Decay of the embedding rows a batch touches."""
+
+
+class TrainingConfig(Settings):
+    """One training run."""
+
+    epochs: PositiveInt = 10
+    batch_size: PositiveInt = 256
+    """Requests (groups) a step."""
+    optimiser: OptimiserConfig = OptimiserConfig()
+    gradient_clip: NonNegativeFloat = 0.0
+    """Largest gradient norm; 0 turns clipping off."""
+    patience: NonNegativeInt = 2
+    """Epochs without a better validation figure before training stops; 0 never stops early. The best epoch is kept."""
+    max_loss: PositiveFloat = 1e4
+    """A larger training loss counts as exploded and stops the run."""
+    trainer: Annotated[dict[str, bool | int | float | str | None], Field(default_factory=dict)]
+    """Extra arguments for `pytorch_lightning.Trainer`."""
