@@ -20,7 +20,13 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 class EvaluationConfig(Settings):
     """What is reported."""
 
-    ks: list[PositiveInt] = [5, 10, 20, 50, 100]
+    ks: tuple[PositiveInt, ...] = (
+        5,
+        10,
+        20,
+        50,
+        100,
+    )
     bootstrap: PositiveInt = 1000
     """Resamples behind a confidence interval."""
 

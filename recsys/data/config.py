@@ -6,7 +6,16 @@ from pydantic import Field
 
 from recsys.settings import Settings
 
-__all__ = ["ColumnConfig", "ColumnKind", "DataConfig", "InteractionsConfig", "ItemsConfig", "PositiveConfig", "UsersConfig"]
+__all__ = [
+    "ColumnConfig",
+    "ColumnKind",
+    "DataConfig",
+    "InteractionsConfig",
+    "ItemsConfig",
+    "PositiveConfig",
+    "TableConfig",
+    "UsersConfig",
+]
 
 ColumnKind = Literal["categorical", "multi_categorical", "numeric", "text", "timestamp"]
 
@@ -38,9 +47,9 @@ class InteractionsConfig(TableConfig):
     item_id: str = "item_id"
     timestamp: str | None = "timestamp"
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns", "text"] = "auto"
-    labels: list[str] = []
+    labels: tuple[str, ...] = ()
     """Numeric label columns: click, rating, watch time, order value."""
-    context: Columns = {}
+    context: Columns = Field(default_factory=dict)
     """Columns known when the request is made: device, hour, place."""
     request_id: str | None = None
     exposed: str | None = None
@@ -52,14 +61,14 @@ class UsersConfig(TableConfig):
     """One row a user."""
 
     user_id: str = "user_id"
-    columns: Columns = {}
+    columns: Columns = Field(default_factory=dict)
 
 
 class ItemsConfig(TableConfig):
     """One row an item."""
 
     item_id: str = "item_id"
-    columns: Columns = {}
+    columns: Columns = Field(default_factory=dict)
     title: str | None = None
     """The text column shown to people; never a model input by itself."""
 

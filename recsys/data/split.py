@@ -41,6 +41,4 @@ class RandomSplit(_Shares):
     kind: Literal["random"]
 
 
-SplitConfig = Annotated[
-    GlobalTimeSplit | PerUserSplit | LeaveLastOutSplit | RandomSplit, Field(discriminator="kind")
-]
+SplitConfig = Annotated[GlobalTimeSplit | PerUserSplit | LeaveLastOutSplit | RandomSplit, Field(discriminator="kind")]

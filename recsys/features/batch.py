@@ -29,7 +29,8 @@ class Field:
         name: `side.column`, the key in the input mapping.
         rows: embedding rows for an index field; 0 for a numeric field.
         width: values per position: 1 for a scalar (no last axis), else the padded length of a multi-valued field.
-        table: name of the embedding table; fields that name the same table share it (`history.item_id`, `item.item_id`).
+        table: name of the embedding table; fields that name the same table share it, as `history.item_id` and
+            `item.item_id` do.
     """
 
     name: str

@@ -74,7 +74,7 @@ class HistoryConfig(Settings):
 
     length: PositiveInt = 50
     """The most recent items a model sees; routes and seen-item filters see them all."""
-    fields: list[str] = ["item_id"]
+    fields: tuple[str, ...] = ("item_id",)
     """Item fields a sequence model reads for each past item."""
 
 
@@ -82,7 +82,8 @@ class FeaturesConfig(Settings):
     """Model inputs by side. A side left `null` takes every column of its table with the default transform of its kind.
 
     Defaults: categorical → categorical, multi_categorical → multi_categorical, numeric → standard,
-    timestamp → time(hour); text columns are never inputs by themselves. `user_id` and `item_id` may be named like columns.
+    timestamp → time(hour); text columns are never inputs by themselves.
+    `user_id` and `item_id` may be named like columns.
     """
 
     user: dict[str, Transform] | None = None

@@ -14,9 +14,12 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 class _NeuralRanker(Settings):
     embedding_dim: PositiveInt = 16
-    hidden: list[PositiveInt] = [128, 64]
+    hidden: tuple[PositiveInt, ...] = (
+        128,
+        64,
+    )
     dropout: Dropout = 0.2
-    fields: list[str] | None = None
+    fields: tuple[str, ...] | None = None
     """Model inputs by full name (`user.age`, `item.genres`, `route.itemcf.score`); `null`: all of them."""
 
 
@@ -31,7 +34,7 @@ class DINConfig(_NeuralRanker):
     """Target attention over the history (Zhou 2018)."""
 
     kind: Literal["din"]
-    attention_hidden: list[PositiveInt] = [32]
+    attention_hidden: tuple[PositiveInt, ...] = (32,)
     activation: Literal["dice", "prelu", "relu"] = "dice"
     history_length: PositiveInt = 50
 
@@ -43,7 +46,8 @@ class SamplesConfig(Settings):
     """What the ranker learns from.
 
     `candidates`: one group a request of the rank window: its positives, negatives among the fused candidates, and
-    uniformly drawn items. `events`: the labelled rows of the training windows, as they are (groups by `request_id` if given).
+    uniformly drawn items. `events`: the labelled rows of the training windows, as they are (groups by `request_id`
+    if given).
     """
 
     kind: Literal["candidates", "events"] = "candidates"

@@ -39,14 +39,14 @@ class DSSMConfig(Settings):
 
     kind: Literal["dssm"]
     embedding_dim: PositiveInt = 32
-    hidden: list[PositiveInt] = [64]
+    hidden: tuple[PositiveInt, ...] = (64,)
     output_dim: PositiveInt = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
     temperature: PositiveFloat = 0.07
     logq_correction: bool = True
-    user_fields: list[str] | None = None
+    user_fields: tuple[str, ...] | None = None
     """`null`: every user field except `user_id`."""
-    item_fields: list[str] | None = None
+    item_fields: tuple[str, ...] | None = None
     """`null`: every item field."""
     training: TrainingConfig = TrainingConfig()
 

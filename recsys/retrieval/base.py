@@ -12,8 +12,8 @@ __all__ = ["Retriever"]
 class Retriever(Protocol):
     """Finds and scores items for requests.
 
-    Scores are comparable within one retriever only. Ties go to the smaller code. Seen items are not removed here: that is
-    the funnel's policy.
+    Scores are comparable within one retriever only. Ties go to the smaller code. Seen items are not removed here:
+    that is the funnel's policy.
     """
 
     kind: ClassVar[str]
@@ -32,12 +32,14 @@ class Retriever(Protocol):
         ...
 
     def score(self, queries: QueryBatch, codes: Codes) -> Floats:
-        """Scores `(B, C)` this retriever gives to these candidates `(B, C)`; −inf where the code is −1 or the route
-        has nothing to say of the item (what `retrieve` would never return)."""
+        """Scores `(B, C)` of these candidates `(B, C)`.
+
+        −inf where the code is −1 or where `retrieve` would never return the item.
+        """
         ...
 
     def save(self, folder: Path) -> None:
-        """Writes everything `load` needs into an existing empty folder: JSON, `.npy`, FAISS and ONNX files; no pickle."""
+        """Writes everything `load` needs into an existing empty folder: JSON, `.npy`, FAISS, ONNX; no pickle."""
         ...
 
     @classmethod
