@@ -1,6 +1,6 @@
 """Settings of the training loop; torch-free."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -33,5 +33,5 @@ class TrainingConfig(Settings):
     """Epochs without a better validation figure before training stops; 0 never stops early. The best epoch is kept."""
     max_loss: PositiveFloat = 1e4
     """A larger training loss counts as exploded and stops the run."""
-    trainer: Annotated[dict[str, bool | int | float | str | None], Field(default_factory=dict)]
+    trainer: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
     """Extra arguments for `pytorch_lightning.Trainer`."""
