@@ -1,8 +1,9 @@
 """What the user says about their files: where the tables are and which column plays which part."""
 
-from typing import Annotated, Literal
+from collections import Counter
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from recsys.settings import Settings
 
@@ -36,7 +37,7 @@ class TableConfig(Settings):
 
     path: str
     format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
-    delimiter: str | None = None
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """CSV only; `null` means: comma for .csv, tab for .tsv."""
 
 
@@ -96,3 +97,27 @@ class DataConfig(Settings):
     """A larger share of rejected rows stops the run."""
     positive: PositiveConfig | None = None
     """`null`: every event is a positive."""
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        log = self.interactions
+        if self.order == "timestamp" and log.timestamp is None:
+            raise ValueError(
+                "order is timestamp but interactions.timestamp is null; expected order: row or order: none"
+            )
+        if self.positive is not None and self.positive.label not in log.labels:
+            raise ValueError(
+                f"positive.label is {self.positive.label!r}; expected one of interactions.labels: {list(log.labels)}"
+            )
+        parts = [part for part in ("request_id", "exposed", "position", "propensity") if getattr(log, part)]
+        # The time of an event may double as context, to become an hour or a weekday.
+        context = [name for name in log.context if (name, log.timestamp) != ("timestamp", "timestamp")]
+        names = Counter(["user_id", "item_id", "timestamp", "row", *parts, *log.labels, *context])
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ValueError(f"interactions: {twice[0]} is the name of two columns; expected each name once")
+        if self.users and "user_id" in self.users.columns:
+            raise ValueError("users.columns: user_id is there by itself; expected other columns")
+        if self.items and "item_id" in self.items.columns:
+            raise ValueError("items.columns: item_id is there by itself; expected other columns")
+        return self

@@ -1,12 +1,343 @@
-"""From the user's files to the canonical tables: every row is kept, counted as a duplicate, or rejected with a reason."""
+"""From the user's files to the canonical tables: every row is kept, a counted duplicate, or rejected and told why."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from recsys.data.config import DataConfig
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
 
-__all__ = ["ingest"]
+from recsys.data.columns import Role, Unfit, parse
+from recsys.data.config import (
+    ColumnConfig,
+    ColumnKind,
+    DataConfig,
+    InteractionsConfig,
+    ItemsConfig,
+    TableConfig,
+    UsersConfig,
+)
+from recsys.data.files import Source, column_names, find_files, read_source
+from recsys.data.tables import Dataset, write_parquet
+from recsys.errors import DataError
+
+__all__ = ["IngestReport", "SourceFile", "TableReport", "ingest"]
+
+_REJECTED = pa.schema(
+    [
+        ("table", pa.large_string()),
+        ("file", pa.large_string()),
+        ("line", pa.int64()),
+        ("column", pa.large_string()),
+        ("value", pa.large_string()),
+        ("reason", pa.large_string()),
+    ]
+)
+_NAMED = 5  # rejects spelt out in an error
+_LONGEST = 500  # characters kept of a rejected value
+
+Mask = NDArray[np.bool_]
+Int = NDArray[np.int64]
 
 
-def ingest(config: DataConfig, folder: Path) -> object:
-    """Reads, checks and orders the tables, and writes them and `rejected.parquet` into `folder`."""
-    raise NotImplementedError
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file that was read: its rows, unreadable ones included, and the SHA-256 of its bytes."""
+
+    path: str
+    rows: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableReport:
+    """What became of the rows of a table: `read == kept + rejected + duplicates`."""
+
+    read: int
+    kept: int
+    rejected: int
+    duplicates: int
+    sources: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of every row, by table."""
+
+    tables: dict[str, TableReport]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, ready for JSON."""
+        return asdict(self)
+
+
+def ingest(config: DataConfig, folder: Path) -> IngestReport:
+    """Reads, checks and orders the tables.
+
+    Writes `interactions.parquet`, `users.parquet`, `items.parquet` (see `recsys.data.tables`) and `rejected.parquet`
+    (table, file, line, column, value, reason; the header of a CSV file is line 1, of Parquet the line is the row) into
+    `folder`, once all tables are known to be good.
+
+    Raises:
+        DataError: A file is missing or unreadable, a column is missing or of the wrong type, a table is empty, or more
+            than `max_reject_share` of its rows are rejected.
+    """
+    interactions = _load(config.interactions, "interactions", _interaction_roles(config), config)
+    users = items = None
+    if config.users:
+        users = _load(config.users, "users", _entity_roles("user_id", config.users.user_id, config.users), config)
+    if config.items:
+        items = _load(config.items, "items", _entity_roles("item_id", config.items.item_id, config.items), config)
+    loaded = {"interactions": interactions, "users": users, "items": items}
+    present = {name: part for name, part in loaded.items() if part is not None}
+
+    Dataset(
+        interactions=_in_order(interactions.table, config),
+        users=users.table if users else None,
+        items=items.table if items else None,
+    ).save(folder)
+    write_parquet(pa.concat_tables(part.rejected for part in present.values()), folder / "rejected.parquet")
+    return IngestReport({name: part.report for name, part in present.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """The good rows of a table in file order; the rejected ones; the counts."""
+
+    table: pa.Table
+    rejected: pa.Table
+    report: TableReport
+
+
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """The columns of all files of a table as they are, and where each row came from.
+
+    Attributes:
+        table: One chunk a column, N rows.
+        sources: The files.
+        source: Which file, shape (N,).
+        record: Which row of that file, from 0, shape (N,).
+        row: Which row over all files, unreadable ones counted, shape (N,).
+    """
+
+    table: pa.Table
+    sources: Sequence[Source]
+    source: Int
+    record: Int
+    row: Int
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Rows that do not fit: the column of the files, what was expected, a mask of shape (N,)."""
+
+    column: str
+    reason: str
+    mask: Mask
+
+
+def _interaction_roles(config: DataConfig) -> list[Role]:
+    table = config.interactions
+    roles = [Role("user_id", table.user_id, "id", required=True), Role("item_id", table.item_id, "id", required=True)]
+    if table.timestamp is not None:
+        roles.append(Role("timestamp", table.timestamp, "timestamp", required=True, unit=table.timestamp_unit))
+    roles += [Role(label, label, "label", required=True) for label in table.labels]
+    if table.request_id is not None:
+        roles.append(Role("request_id", table.request_id, "id"))
+    if table.exposed is not None:
+        roles.append(Role("exposed", table.exposed, "flag"))
+    if table.position is not None:
+        roles.append(Role("position", table.position, "position"))
+    if table.propensity is not None:
+        roles.append(Role("propensity", table.propensity, "propensity"))
+    return roles + [role for role in _feature_roles(table.context) if role.name != "timestamp"]
+
+
+def _entity_roles(name: str, column: str, table: UsersConfig | ItemsConfig) -> list[Role]:
+    roles = [Role(name, column, "id", required=True), *_feature_roles(table.columns)]
+    title = table.title if isinstance(table, ItemsConfig) else None
+    if title is not None and title not in table.columns:
+        roles.append(Role(title, title, "text"))
+    return roles
+
+
+def _feature_roles(columns: Mapping[str, ColumnKind | ColumnConfig]) -> Iterator[Role]:
+    for name, column in columns.items():
+        if isinstance(column, ColumnConfig):
+            yield Role(name, name, column.kind, separator=column.separator)
+        else:
+            yield Role(name, name, column)
+
+
+def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfig) -> _Loaded:
+    files = find_files(config, name)
+    roles = [role for role in roles if not _may_lack(role, config, data, files[0])]
+    raw = _read(files, config, name, list(dict.fromkeys(role.column for role in roles)))
+    table, problems = _parse(raw, roles)
+    repeated = np.zeros(table.num_rows, dtype=np.bool_)
+    good = ~_union(problems, table.num_rows)
+    if name != "interactions":
+        reason = f"expected one row per {roles[0].name}; the first is kept"
+        problems.append(_Problem(roles[0].column, reason, _repeated(table, roles[:1], good)))
+    elif data.duplicates == "drop":
+        key = [role for role in roles if role.name in ("user_id", "item_id", "timestamp", "request_id")]
+        repeated = _repeated(table, key, good)
+    keep = ~_union(problems, table.num_rows) & ~repeated
+    read = sum(source.size for source in raw.sources)
+    report = TableReport(
+        read=read,
+        kept=int(keep.sum()),
+        rejected=read - int(keep.sum()) - int(repeated.sum()),
+        duplicates=int(repeated.sum()),
+        sources=tuple(SourceFile(str(source.path), source.size, source.sha256) for source in raw.sources),
+    )
+    rejected = _rejected(raw, problems, name)
+    _check(report, rejected, config, name, data.max_reject_share)
+    if name == "interactions":
+        table = table.append_column("row", pa.array(raw.row))
+    return _Loaded(table.filter(pa.array(keep)), rejected, report)
+
+
+def _read(files: Sequence[Path], config: TableConfig, name: str, columns: Sequence[str]) -> _Raw:
+    sources = [read_source(path, config, columns) for path in files]
+    if not any(source.size for source in sources):
+        raise DataError(f"{config.path}: table {name}: found no rows, expected at least one")
+    records = [len(source.records) + len(source.bad) for source in sources]
+    starts = np.cumsum([0, *records])
+    return _Raw(
+        table=_joined(sources, columns),
+        sources=sources,
+        source=np.repeat(np.arange(len(sources)), [len(source.records) for source in sources]),
+        record=np.concatenate([source.records for source in sources]),
+        row=np.concatenate([start + source.records for start, source in zip(starts, sources, strict=False)]),
+    )
+
+
+def _joined(sources: Sequence[Source], columns: Sequence[str]) -> pa.Table:
+    try:
+        return pa.concat_tables([source.table for source in sources], promote_options="permissive").combine_chunks()
+    except pa.ArrowException as error:
+        for column in columns:
+            _check_same_type(sources, column, error)
+        raise
+
+
+def _check_same_type(sources: Sequence[Source], column: str, error: pa.ArrowException) -> None:
+    first = sources[0]
+    for other in sources[1:]:
+        found, expected = other.table[column].type, first.table[column].type
+        if found != expected:
+            raise DataError(
+                f"{other.path}: column {column}: found the type {found}, expected {expected} as in {first.path}"
+            ) from error
+
+
+def _parse(raw: _Raw, roles: Sequence[Role]) -> tuple[pa.Table, list[_Problem]]:
+    """The canonical columns, and the problems in the order of the columns."""
+    values: dict[str, pa.Array] = {}
+    problems = []
+    for role in roles:
+        try:
+            parsed = parse(_chunk(raw.table[role.column]), role)
+        except Unfit as error:
+            raise DataError(f"{raw.sources[0].path}: column {role.column}: {error}") from error
+        values[role.name] = parsed.values
+        problems += [_Problem(role.column, reason, mask) for reason, mask in parsed.bad.items() if mask.any()]
+    return pa.table(values), problems
+
+
+def _chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _union(problems: Sequence[_Problem], n: int) -> Mask:
+    mask = np.zeros(n, dtype=np.bool_)
+    for problem in problems:
+        mask |= problem.mask
+    return mask
+
+
+def _repeated(table: pa.Table, key: Sequence[Role], among: Mask) -> Mask:
+    """The rows whose key stands in an earlier row; only rows of `among` are looked at."""
+    rows = np.flatnonzero(among)
+    codes = {}
+    for role in key:
+        column = _chunk(table[role.name])
+        if pa.types.is_large_string(column.type):
+            column = column.dictionary_encode().indices.fill_null(-1)
+        else:
+            column = column.cast(pa.int64())
+        codes[role.name] = column.to_numpy(zero_copy_only=False)[rows]
+    mask = np.zeros(table.num_rows, dtype=np.bool_)
+    mask[rows] = pd.DataFrame(codes).duplicated(keep="first").to_numpy()
+    return mask
+
+
+def _rejected(raw: _Raw, problems: Sequence[_Problem], name: str) -> pa.Table:
+    """One row a rejected row, with the first thing wrong with it, in the order of the files."""
+    found: dict[tuple[int, int], tuple[str | None, str | None, str]] = {}
+    for index, source in enumerate(raw.sources):
+        for bad in source.bad:
+            found[index, bad.record] = (bad.column, bad.value, bad.reason)
+    for problem in problems:
+        rows = np.flatnonzero(problem.mask)
+        values = raw.table[problem.column].take(pa.array(rows)).to_pylist()
+        for row, value in zip(rows, values, strict=True):
+            place = (int(raw.source[row]), int(raw.record[row]))
+            found.setdefault(place, (problem.column, None if value is None else str(value), problem.reason))
+    lines = [
+        source.lines(record for index, record in found if index == number) for number, source in enumerate(raw.sources)
+    ]
+    rows_out = [
+        {
+            "table": name,
+            "file": str(raw.sources[index].path),
+            "line": lines[index].get(record),
+            "column": column,
+            "value": None if value is None else value[:_LONGEST],
+            "reason": reason,
+        }
+        for (index, record), (column, value, reason) in sorted(found.items(), key=lambda entry: entry[0])
+    ]
+    return pa.Table.from_pylist(rows_out, schema=_REJECTED)
+
+
+def _may_lack(role: Role, config: TableConfig, data: DataConfig, first: Path) -> bool:
+    """Whether to do without the time: nothing needs it, nobody named it, and the file has none."""
+    needed = role.name != "timestamp" or data.order == "timestamp" or not isinstance(config, InteractionsConfig)
+    return not (needed or "timestamp" in config.model_fields_set or role.column in column_names(first, config))
+
+
+def _check(report: TableReport, rejected: pa.Table, config: TableConfig, name: str, max_share: float) -> None:
+    if report.rejected > max_share * report.read:
+        first = [
+            f"  {_place(row)}: found {_found(row['value'])}, {row['reason']}"
+            for row in rejected.slice(0, _NAMED).to_pylist()
+        ]
+        raise DataError(
+            f"{config.path}: table {name}: found {report.rejected:,} of {report.read:,} rows rejected, "
+            f"expected at most {max_share:.2%} (data.max_reject_share); the first of them:\n" + "\n".join(first)
+        )
+    if not report.kept:
+        raise DataError(f"{config.path}: table {name}: found no row that could be kept, expected at least one")
+
+
+def _place(row: dict[str, Any]) -> str:
+    place = f"{row['file']}:{row['line']}"
+    return place if row["column"] is None else f"{place}: column {row['column']}"
+
+
+def _found(value: str | None) -> str:
+    return "nothing" if value is None else repr(value)
+
+
+def _in_order(interactions: pa.Table, config: DataConfig) -> pa.Table:
+    if config.order != "timestamp":
+        return interactions
+    time = interactions["timestamp"].to_numpy()
+    # Rows are in file order already, so a stable sort by time alone gives (timestamp, row).
+    return interactions.take(pa.array(np.argsort(time, kind="stable")))
