@@ -1,0 +1,175 @@
+"""What a bundle holds, in memory and on disk: `save_parts` and `load_parts` are each other's mirror."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys.bundle.format import CATALOGUE, FEATURES, RANKER, ROUTES, STATE, Manifest
+from recsys.errors import ArtifactError, BundleError
+from recsys.features.batch import Arrays, Field, Floats, InputSpec
+from recsys.features.catalogue import Catalogue
+from recsys.features.encoder import FeatureEncoder
+from recsys.features.history import Histories
+from recsys.funnel.candidates import CandidateGenerator
+from recsys.retrieval.registry import load_retriever, save_retriever
+from recsys.scoring.base import Scorer
+from recsys.scoring.registry import load_scorer, save_scorer
+
+__all__ = ["FunnelParts", "Ranker", "load_parts", "save_parts"]
+
+_ARRAYS = "arrays.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Ranker:
+    """A scorer and the inputs it reads, in order."""
+
+    scorer: Scorer
+    spec: InputSpec
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelParts:
+    """Everything the runtime answers from.
+
+    Attributes:
+        generator: retrievers, fusion and policy.
+        ranker: `None` when the fused list is the answer.
+        encoder: raw columns to model inputs.
+        users: user ids; a user code is a position.
+        items: item ids; an item code is a position.
+        titles: one an item, for people to read; null where there is none.
+        user_features: encoded `user.*` arrays `(U, …)`.
+        item_features: encoded `item.*` arrays `(N, …)`.
+        histories: the visible positive events of every user.
+        popularity: `(N,)` event counts of the window the routes were fitted on; answers when no route does.
+    """
+
+    generator: CandidateGenerator
+    ranker: Ranker | None
+    encoder: FeatureEncoder
+    users: Catalogue
+    items: Catalogue
+    titles: pa.Array
+    user_features: Arrays
+    item_features: Arrays
+    histories: Histories
+    popularity: Floats
+
+    def __post_init__(self) -> None:
+        _check_length("titles", len(self.titles), len(self.items), "items")
+        _check_length("popularity", len(self.popularity), len(self.items), "items")
+        _check_length("histories", len(self.histories.offsets) - 1, len(self.users), "users")
+        for name, values in self.item_features.items():
+            _check_length(name, len(values), len(self.items), "items")
+        for name, values in self.user_features.items():
+            _check_length(name, len(values), len(self.users), "users")
+
+
+def save_parts(parts: FunnelParts, folder: Path) -> None:
+    """Writes the parts into an existing empty folder."""
+    parts.encoder.save(_new(folder / FEATURES))
+    catalogue = _new(folder / CATALOGUE)
+    parts.items.save(catalogue / "items.parquet")
+    parts.users.save(catalogue / "users.parquet")
+    pq.write_table(pa.table({"title": parts.titles.cast(pa.large_string())}), catalogue / "titles.parquet")
+    _save_arrays(_new(catalogue / "item_features"), parts.item_features)
+    np.save(catalogue / "popularity.npy", np.asarray(parts.popularity, dtype=np.float32), allow_pickle=False)
+    state = _new(folder / STATE)
+    parts.histories.save(_new(state / "histories"))
+    _save_arrays(_new(state / "user_features"), parts.user_features)
+    for name, retriever in parts.generator.retrievers.items():
+        save_retriever(retriever, _new(folder / ROUTES / name))
+    if parts.ranker is not None:
+        save_scorer(parts.ranker.scorer, _new(folder / RANKER / "scorer"))
+        _write_json(folder / RANKER / "inputs.json", asdict(parts.ranker.spec))
+
+
+def load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
+    """Reads what `save_parts` wrote; large arrays are memory-mapped, so that workers share them.
+
+    Args:
+        bundle: the bundle's folder, already verified.
+        manifest: its manifest.
+
+    Raises:
+        BundleError: a part cannot be read or does not fit the others.
+    """
+    try:
+        return _load_parts(bundle, manifest)
+    except BundleError:
+        raise
+    except (ArtifactError, OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise BundleError(f"{bundle}: cannot be read ({error}); build the bundle again") from error
+
+
+def _load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
+    catalogue, state = bundle / CATALOGUE, bundle / STATE
+    item_features = _load_arrays(catalogue / "item_features")
+    retrievers = {route.name: load_retriever(bundle / ROUTES / route.name, item_features) for route in manifest.routes}
+    for route in manifest.routes:
+        _check_kind(bundle / ROUTES / route.name, retrievers[route.name].kind, route.kind)
+    return FunnelParts(
+        generator=CandidateGenerator(retrievers, manifest.fusion, manifest.policy),
+        ranker=None if manifest.ranker is None else _load_ranker(bundle / RANKER, manifest.ranker.kind),
+        encoder=FeatureEncoder.load(bundle / FEATURES),
+        users=Catalogue.load(catalogue / "users.parquet"),
+        items=Catalogue.load(catalogue / "items.parquet"),
+        titles=pq.read_table(catalogue / "titles.parquet")["title"].combine_chunks(),
+        user_features=_load_arrays(state / "user_features"),
+        item_features=item_features,
+        histories=Histories.load(state / "histories"),
+        popularity=np.load(catalogue / "popularity.npy", allow_pickle=False),
+    )
+
+
+def _load_ranker(folder: Path, kind: str) -> Ranker:
+    scorer = load_scorer(folder / "scorer")
+    _check_kind(folder, scorer.kind, kind)
+    spec = _read_json(folder / "inputs.json")
+    fields = tuple(Field(**field) for field in spec["fields"])
+    return Ranker(scorer, InputSpec(fields, int(spec["history_length"])))
+
+
+def _check_kind(folder: Path, found: str, expected: str) -> None:
+    if found != expected:
+        raise BundleError(f"{folder}: kind {found!r}, but the manifest says {expected!r}; build the bundle again")
+
+
+def _check_length(name: str, found: int, expected: int, of: str) -> None:
+    if found != expected:
+        raise BundleError(f"{name}: {found} rows, but the catalogue has {expected} {of}; build the bundle again")
+
+
+def _save_arrays(folder: Path, arrays: Arrays) -> None:
+    # Files are numbered: a column may be named in any alphabet, with slashes.
+    for number, values in enumerate(arrays.values()):
+        np.save(folder / f"{number}.npy", np.ascontiguousarray(values), allow_pickle=False)
+    _write_json(folder / _ARRAYS, list(arrays))
+
+
+def _load_arrays(folder: Path) -> dict[str, np.ndarray[Any, np.dtype[np.generic]]]:
+    # A plain view of the mapped pages: np.memmap itself makes every small gather slower.
+    return {
+        name: np.asarray(np.load(folder / f"{number}.npy", mmap_mode="r", allow_pickle=False))
+        for number, name in enumerate(_read_json(folder / _ARRAYS))
+    }
+
+
+def _write_json(path: Path, value: Mapping[str, Any] | Sequence[str]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> Any:  # noqa: ANN401
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder

@@ -1,0 +1,287 @@
+"""The runtime: state → retrieve → fuse → filter → rank → top-K.
+
+Evaluation, batch scoring, the command line and the server all answer through a `Funnel`, so that every reported number
+comes from the code that serves.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.bundle.format import GoldenRequest, Manifest, open_bundle
+from recsys.errors import BundleError, InputError
+from recsys.features.assemble import Assembler
+from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
+from recsys.funnel.candidates import contains, withheld
+from recsys.funnel.parity import difference
+from recsys.funnel.parts import FunnelParts, Ranker, load_parts
+from recsys.funnel.queries import QueryEncoder
+from recsys.funnel.requests import Recommendation, Request, Response
+from recsys.funnel.route_features import route_features
+from recsys.retrieval.fusion import Candidates
+
+__all__ = ["Funnel", "RankedLists"]
+
+_LOWEST = float(np.finfo(np.float32).min)
+_CHUNK = 256
+"""Requests ranked together: bounds memory, whatever the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankedLists:
+    """Answers to B requests.
+
+    Attributes:
+        codes: `(B, k)` item codes, best first, −1 where the candidates ran out.
+        scores: `(B, k)` the ranker's logits, or fused scores without a ranker; −inf at padding.
+        candidates: what the ranker chose from.
+    """
+
+    codes: Codes
+    scores: Floats
+    candidates: Candidates
+
+
+class Funnel:
+    """A loaded bundle, ready to answer. Safe to share between threads: nothing changes after loading.
+
+    Attributes:
+        parts: what the bundle holds.
+        manifest: its manifest.
+        version: its integer version; 0 for a bundle outside a folder of versions.
+    """
+
+    def __init__(self, parts: FunnelParts, manifest: Manifest, version: int = 0) -> None:
+        self.parts = parts
+        self.manifest = manifest
+        self.version = version
+        self._queries = QueryEncoder(parts)
+        self._ranking = None if parts.ranker is None else _Ranking(parts.ranker, parts)
+        by_popularity = np.lexsort((np.arange(len(parts.items)), -parts.popularity))
+        self._fallback: Codes = by_popularity[parts.popularity[by_popularity] > 0].astype(np.int32)
+
+    @classmethod
+    def load(cls, bundle: Path, *, verify: bool = True) -> Self:
+        """Checks every hash, reads, warms up and replays the golden requests.
+
+        Args:
+            bundle: a bundle's folder.
+            verify: `False` skips content hashes and golden requests, for a bundle this process has just checked.
+
+        Raises:
+            BundleError: a file is damaged, or an answer differs from the one given when the bundle was built.
+        """
+        manifest = open_bundle(bundle, verify=verify)
+        name = bundle.resolve().name
+        funnel = cls(load_parts(bundle, manifest), manifest, int(name) if name.isdecimal() else 0)
+        funnel.recommend([Request()], k=1)
+        if verify:
+            funnel.replay(bundle)
+        return funnel
+
+    def replay(self, where: Path) -> None:
+        """Answers the golden requests again. Raises `BundleError` at the first difference beyond the tolerance."""
+        for number, golden in enumerate(self.manifest.golden):
+            answer = self.golden_answer(golden)
+            what = difference(golden.items, golden.scores, answer.items, answer.scores)
+            if what is not None:
+                raise BundleError(
+                    f"{where}: golden request {number} (user {golden.user_id!r}): {what}; "
+                    "the bundle does not answer here as it did when it was built: compare library versions with "
+                    "provenance.json"
+                )
+
+    def golden_answer(self, golden: GoldenRequest) -> GoldenRequest:
+        """The golden request with the answer given now."""
+        request = Request(user_id=golden.user_id, history=golden.history)
+        items = self.recommend([request], golden.k)[0].items
+        ids, scores = tuple(item.item_id for item in items), tuple(item.score for item in items)
+        return golden.model_copy(update={"items": ids, "scores": scores})
+
+    def query_batch(
+        self,
+        users: NDArray[np.integer],
+        history: Codes | None = None,
+        lengths: NDArray[np.int32] | None = None,
+        context: Arrays | None = None,
+    ) -> QueryBatch:
+        """Requests of users by code, for evaluation and batch scoring.
+
+        Args:
+            users: `(B,)` user codes; −1 is an unknown user.
+            history: `(B, H)` item codes, oldest first, padded with −1 on the right; `None` takes the stored histories.
+            lengths: `(B,)` real entries of each row of `history`.
+            context: encoded `context.*` arrays; `None` means nothing is known of the context.
+        """
+        return self._queries.of_users(users, history, lengths, context)
+
+    def rank(
+        self, queries: QueryBatch, k: int, *, allowed: Codes | None = None, blocked: Codes | None = None
+    ) -> RankedLists:
+        """The best `k` items of B requests; at most as many as there are candidates.
+
+        Args:
+            queries: B requests.
+            k: list length.
+            allowed: sorted item codes to choose from; `None` means the whole catalogue.
+            blocked: `(B, X)` codes that may not come back, padded with −1.
+        """
+        chunks = [
+            self._rank_chunk(queries.take(rows), k, allowed, None if blocked is None else blocked[rows])
+            for rows in _chunks(len(queries))
+        ]
+        return chunks[0] if len(chunks) == 1 else _concatenate(chunks)
+
+    def score_rows(self, queries: QueryBatch, codes: Codes) -> Floats:
+        """The ranker's logits `(B, C)` for given items `(B, C)`, whether or not a route found them; −inf at −1.
+
+        Raises:
+            InputError: the bundle has no ranker.
+        """
+        if self._ranking is None:
+            raise InputError(f"bundle {self.manifest.name}: has no ranker to score rows with; set `ranking:` and run")
+        scores = []
+        for rows in _chunks(len(queries)):
+            chunk = queries.take(rows)
+            candidates = self.parts.generator.generate(chunk) if self._ranking.reads_routes else None
+            scores.append(self._ranking.logits(chunk, codes[rows], candidates))
+        return np.concatenate(scores)
+
+    def recommend(self, requests: Sequence[Request], k: int = 10, *, explain: bool = False) -> list[Response]:
+        """Answers requests in outside ids.
+
+        Args:
+            requests: known users, unknown users, with or without history.
+            k: items asked for; a list is shorter when the candidates run out.
+            explain: also say which routes found each item.
+
+        Raises:
+            InputError: `k` is not positive.
+            DataError: a feature or context value has the wrong type.
+        """
+        if k < 1:
+            raise InputError(f"k: {k} is not a list length; ask for at least 1")
+        responses: list[Response | None] = [None] * len(requests)
+        for allowed, rows in _by_allowed(requests):
+            encoded = self._queries.encode([requests[row] for row in rows])
+            lists = self.rank(encoded.queries, k, allowed=self._allowed(allowed), blocked=encoded.blocked)
+            for position, row in enumerate(rows):
+                responses[row] = Response(
+                    self._items(lists, position, explain),
+                    bool(encoded.users[position] >= 0),
+                    encoded.unknown_items[position],
+                )
+        return [response for response in responses if response is not None]
+
+    def _allowed(self, item_ids: tuple[str, ...] | None) -> Codes | None:
+        if item_ids is None:
+            return None
+        codes = np.unique(self._queries.item_codes(item_ids))
+        return codes[codes >= 0]
+
+    def _items(self, lists: RankedLists, row: int, explain: bool) -> tuple[Recommendation, ...]:
+        codes = lists.codes[row][lists.codes[row] >= 0]
+        ids = self.parts.items.decode(codes).to_pylist()
+        return tuple(
+            Recommendation(
+                item_id=item_id,
+                title=self.parts.titles[code].as_py(),
+                rank=position + 1,
+                score=float(lists.scores[row, position]),
+                routes=_routes(lists.candidates, row, code) if explain else {},
+            )
+            for position, (item_id, code) in enumerate(zip(ids, codes.tolist(), strict=True))
+        )
+
+    def _rank_chunk(self, queries: QueryBatch, k: int, allowed: Codes | None, blocked: Codes | None) -> RankedLists:
+        candidates = self.parts.generator.generate(queries, allowed=allowed, blocked=blocked)
+        candidates = self._fill_empty(candidates, queries, allowed, blocked)
+        codes = candidates.codes
+        scores = candidates.scores if self._ranking is None else self._ranking.logits(queries, codes, candidates)
+        return RankedLists(*_top(codes, scores, k), candidates)
+
+    def _fill_empty(
+        self, candidates: Candidates, queries: QueryBatch, allowed: Codes | None, blocked: Codes | None
+    ) -> Candidates:
+        """Popular items for requests that no route answered: a cold start always gets a list."""
+        empty = np.flatnonzero((candidates.codes < 0).all(axis=1))
+        if not len(empty):
+            return candidates
+        pool = self._fallback if allowed is None else self._fallback[np.isin(self._fallback, allowed)]
+        excluded = withheld(queries, self.parts.generator.policy, blocked)[empty]
+        codes, scores = candidates.codes.copy(), candidates.scores.copy()
+        for row, hidden in zip(empty, excluded, strict=True):
+            free = pool[~contains(hidden[None], pool[None])[0]][: codes.shape[1]]
+            codes[row, : len(free)] = free
+            # No route stands behind these items: scores below any fused one, in order.
+            scores[row, : len(free)] = -np.arange(len(free), dtype=np.float32)
+        return replace(candidates, codes=codes, scores=scores)
+
+
+class _Ranking:
+    """The ranker with the inputs it reads."""
+
+    def __init__(self, ranker: Ranker, parts: FunnelParts) -> None:
+        self.reads_routes = bool(ranker.spec.side("route"))
+        self._scorer = ranker.scorer
+        self._retrievers = parts.generator.retrievers
+        self._assembler = Assembler(parts.item_features, ranker.spec)
+
+    def logits(self, queries: QueryBatch, codes: Codes, candidates: Candidates | None) -> Floats:
+        """The first task's logits `(B, C)` for given items; −inf at −1."""
+        routes: Mapping[str, Floats] = {}
+        if self.reads_routes and candidates is not None:
+            routes = route_features(self._retrievers, queries, codes, candidates)
+        logits = self._scorer.score(self._assembler.inputs(queries, codes, routes))[..., 0]
+        # A model that overflows on one item must not take the item before it out of the order.
+        finite = np.nan_to_num(logits, nan=_LOWEST, neginf=_LOWEST)
+        return np.where(codes >= 0, finite, np.float32(-np.inf)).astype(np.float32)
+
+
+def _by_allowed(requests: Sequence[Request]) -> list[tuple[tuple[str, ...] | None, list[int]]]:
+    """Positions of the requests that choose from the same items, together."""
+    groups: dict[tuple[str, ...] | None, list[int]] = {}
+    for row, request in enumerate(requests):
+        groups.setdefault(None if request.allowed is None else tuple(request.allowed), []).append(row)
+    return list(groups.items())
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    for start in range(0, max(count, 1), _CHUNK):
+        yield slice(start, start + _CHUNK)
+
+
+def _top(codes: Codes, scores: Floats, k: int) -> tuple[Codes, Floats]:
+    """The best `k` of each row, ties to the smaller code, padded to k."""
+    order = np.lexsort((codes, -scores), axis=1)[:, :k]
+    top_codes = np.full((len(codes), k), -1, dtype=np.int32)
+    top_scores = np.full((len(codes), k), -np.inf, dtype=np.float32)
+    top_codes[:, : order.shape[1]] = np.take_along_axis(codes, order, axis=1)
+    top_scores[:, : order.shape[1]] = np.take_along_axis(scores, order, axis=1)
+    return top_codes, top_scores
+
+
+def _routes(candidates: Candidates, row: int, code: int) -> dict[str, int]:
+    column = int(np.argmax(candidates.codes[row] == code))
+    ranks = candidates.ranks[:, row, column].tolist()
+    return {name: rank + 1 for name, rank in zip(candidates.routes, ranks, strict=True) if rank >= 0}
+
+
+def _concatenate(chunks: Sequence[RankedLists]) -> RankedLists:
+    parts = [chunk.candidates for chunk in chunks]
+    candidates = replace(
+        parts[0],
+        codes=np.concatenate([p.codes for p in parts]),
+        scores=np.concatenate([p.scores for p in parts]),
+        ranks=np.concatenate([p.ranks for p in parts], axis=1),
+        route_scores=np.concatenate([p.route_scores for p in parts], axis=1),
+    )
+    return RankedLists(
+        np.concatenate([chunk.codes for chunk in chunks]),
+        np.concatenate([chunk.scores for chunk in chunks]),
+        candidates,
+    )

@@ -1,0 +1,84 @@
+"""The bodies of `POST /v1/recommend`."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from recsys.funnel.requests import Request, Response
+
+__all__ = ["MAX_HISTORY", "MAX_ID_LENGTH", "MAX_K", "Item", "RecommendRequest", "RecommendResponse"]
+
+MAX_K = 1000
+MAX_HISTORY = 10_000
+MAX_ID_LENGTH = 512
+
+Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
+Ids = Annotated[list[Id], Field(max_length=MAX_HISTORY)]
+Value = str | bool | int | float | Annotated[list[str], Field(max_length=1000)] | None
+Values = Annotated[dict[Id, Value], Field(max_length=256)]
+
+
+class RecommendRequest(BaseModel):
+    """A request; everything is optional, and a request that says nothing gets what is popular."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    user_id: Id | None = None
+    history: Ids | None = None
+    """The user's items, oldest first; replaces the stored history."""
+    features: Values = Field(default_factory=dict)
+    """Columns of the users table; they replace the stored ones."""
+    context: Values = Field(default_factory=dict)
+    """Context columns of the interactions table."""
+    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    allowed: Ids | None = None
+    """Items to choose from; all of them when left out."""
+    blocked: Ids = Field(default_factory=list)
+    """Items that may not come back."""
+    explain: bool = False
+    """Also say which routes found each item, at which rank."""
+
+    def to_request(self) -> Request:
+        """What the runtime is asked."""
+        return Request(self.user_id, self.history, self.features, self.context, self.allowed, self.blocked)
+
+
+class Item(BaseModel):
+    """One recommended item."""
+
+    item_id: str
+    title: str | None
+    rank: int
+    score: float
+    routes: dict[str, int] | None = None
+
+
+class RecommendResponse(BaseModel):
+    """The answer, best item first."""
+
+    bundle: str
+    bundle_version: int
+    known_user: bool
+    unknown_items: list[str]
+    items: list[Item]
+
+    @classmethod
+    def of(cls, response: Response, bundle: str, version: int, *, explain: bool) -> "RecommendResponse":
+        """The runtime's answer as a body."""
+        items = [
+            Item(
+                item_id=item.item_id,
+                title=item.title,
+                rank=item.rank,
+                score=item.score,
+                routes=dict(item.routes) if explain else None,
+            )
+            for item in response.items
+        ]
+        return cls(
+            bundle=bundle,
+            bundle_version=version,
+            known_user=response.known_user,
+            unknown_items=list(response.unknown_items),
+            items=items,
+        )
