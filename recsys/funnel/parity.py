@@ -23,6 +23,9 @@ def difference(
     """
     if len(expected) != len(found):
         return f"{len(found)} items, expected {len(expected)}"
+    twice = next((item for item in found if found.count(item) > 1), None)
+    if twice is not None:
+        return f"item {twice!r} comes twice"
     band = tolerance(expected_scores)
     for rank, (score, other) in enumerate(zip(expected_scores, found_scores, strict=True), start=1):
         if not abs(score - other) <= band:
