@@ -39,8 +39,8 @@ class CandidateGenerator:
         missing = sorted(self.retrievers.keys() - self.fusion.weights.keys())
         if missing:
             raise ConfigError(f"fusion.weights: no weight for {', '.join(missing)}; give every route one")
-        if "fusion" in self.retrievers:
-            raise ConfigError("routes.fusion: this name is taken by the fused list's own feature; rename the route")
+        for name in sorted({"fusion", "match"} & self.retrievers.keys()):
+            raise ConfigError(f"routes.{name}: this name is taken by features of the funnel's own; rename the route")
 
     def lists(
         self, queries: QueryBatch, *, allowed: Codes | None = None, blocked: Codes | None = None

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.features.batch import Codes, Field, Floats, QueryBatch
+from recsys.funnel.match_features import MatchFeatures
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.fusion import Candidates
 
@@ -16,19 +17,24 @@ _CLIP = 10.0
 """Standard deviations; bounds items far outside the fused list, such as uniformly drawn negatives."""
 
 
-def route_feature_names(routes: Iterable[str]) -> tuple[str, ...]:
-    """Names of the route features, in order."""
+def route_feature_names(routes: Iterable[str], match: MatchFeatures | None = None) -> tuple[str, ...]:
+    """Names of the route features, in order, and of the match features if there are any."""
     per_route = (f"route.{name}.{what}" for name in routes for what in ("rank", "score"))
-    return (*per_route, "route.fusion.score")
+    return (*per_route, "route.fusion.score", *(() if match is None else match.names))
 
 
-def route_fields(routes: Iterable[str]) -> tuple[Field, ...]:
-    """The route features as numeric model inputs."""
-    return tuple(Field(name, rows=0, width=1, table="") for name in route_feature_names(routes))
+def route_fields(routes: Iterable[str], match: MatchFeatures | None = None) -> tuple[Field, ...]:
+    """The route features as numeric model inputs; arguments as in `route_feature_names`."""
+    return tuple(Field(name, rows=0, width=1, table="") for name in route_feature_names(routes, match))
 
 
 def route_features(
-    retrievers: Mapping[str, Retriever], queries: QueryBatch, codes: Codes, candidates: Candidates
+    retrievers: Mapping[str, Retriever],
+    queries: QueryBatch,
+    codes: Codes,
+    candidates: Candidates,
+    *,
+    match: MatchFeatures | None = None,
 ) -> dict[str, Floats]:
     """Route features of any items: candidates, and in training also sampled negatives and positives no route found.
 
@@ -41,6 +47,7 @@ def route_features(
         queries: B requests.
         codes: `(B, C)` items to describe; −1 pads.
         candidates: the fused candidates of the same requests, which set the scale.
+        match: adds what compares an item's content with the history's.
 
     Returns:
         `(B, C)` float32 by name, in the order of `route_feature_names`; 0 at padding.
@@ -59,7 +66,7 @@ def route_features(
         result[f"route.{name}.score"] = normalise(described, scores[:, : fused.shape[1]], padding)
     described = candidates.scores if where is None else _pick(candidates.scores, where, -np.inf)
     result["route.fusion.score"] = normalise(described, candidates.scores, padding)
-    return result
+    return result if match is None else {**result, **match(queries, codes)}
 
 
 def normalise(scores: Floats, reference: Floats, padding: NDArray[np.bool_]) -> Floats:

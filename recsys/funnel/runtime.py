@@ -17,6 +17,7 @@ from recsys.errors import BundleError, InputError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
 from recsys.funnel.candidates import contains, withheld
+from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.parity import difference
 from recsys.funnel.parts import FunnelParts, Ranker, load_parts
 from recsys.funnel.queries import QueryEncoder
@@ -229,13 +230,16 @@ class _Ranking:
         self.reads_routes = bool(ranker.spec.side("route"))
         self._scorer = ranker.scorer
         self._retrievers = parts.generator.retrievers
+        match = MatchFeatures(parts.item_features)
+        read = {field.name for field in ranker.spec.fields}
+        self._match = match if read.intersection(match.names) else None
         self._assembler = Assembler(parts.item_features, ranker.spec)
 
     def logits(self, queries: QueryBatch, codes: Codes, candidates: Candidates | None) -> Floats:
         """The first task's logits `(B, C)` for given items; −inf at −1."""
         routes: Mapping[str, Floats] = {}
         if self.reads_routes and candidates is not None:
-            routes = route_features(self._retrievers, queries, codes, candidates)
+            routes = route_features(self._retrievers, queries, codes, candidates, match=self._match)
         logits = self._scorer.score(self._assembler.inputs(queries, codes, routes))[..., 0]
         # A model that overflows on one item must not take the item before it out of the order.
         finite = np.nan_to_num(logits, nan=_LOWEST, neginf=_LOWEST)
