@@ -35,10 +35,10 @@ class MatchFeatures:
 
     def __init__(self, item_features: Arrays) -> None:
         self._sets: dict[str, tuple[NDArray[np.int64], int]] = {}
-        self._numbers: dict[str, NDArray[np.generic]] = {}
+        self._numbers: dict[str, Floats] = {}
         for field, values in item_features.items():
             if values.dtype.kind == "f" and values.ndim == 1:
-                self._numbers[_name(field)] = values
+                self._numbers[_name(field)] = values.astype(np.float32, copy=False)
             elif values.dtype.kind == "i" and field != "item.item_id":
                 table = values.reshape(len(values), -1).astype(np.int64, copy=False)
                 rows = int(table.max(initial=0)) + 1
@@ -79,7 +79,7 @@ def _cosine(
 
 
 def _closeness(
-    past: NDArray[np.generic], weights: NDArray[np.float64], own: NDArray[np.generic]
+    past: Floats, weights: NDArray[np.float64], own: Floats
 ) -> NDArray[np.float64]:
     """`(B, C)` −|x − weighted mean of the past|."""
     total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
