@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
-_INTEGER = r"^-?\d{1,18}$"
+_INTEGER = r"^-?(\d{1,18}|[1-8]\d{18})$"  # what surely fits 64 bits
 _MISSING = pa.array(["", "na", "n/a", "null", "none"], type=pa.large_string())
 _TRUE = pa.array(["1", "true", "t", "yes", "y"], type=pa.large_string())
 _FALSE = pa.array(["0", "false", "f", "no", "n"], type=pa.large_string())
@@ -302,13 +302,13 @@ def _moments(column: pa.Array) -> Parsed:
     text = pc.replace_substring_regex(text, r"\s*(UTC|GMT)$", "Z")
     null = _mask(pc.is_null(text))
     series = pd.Series(text.to_numpy(zero_copy_only=False), dtype=object)
-    moments = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce")
+    moments = pd.to_datetime(series, format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
     left = moments.isna().to_numpy() & ~null
     if left.any():
         moments = moments.copy()
         moments[left] = _other_form(series[left])
     bad = moments.isna().to_numpy() & ~null
-    micros = moments.dt.as_unit("us").fillna(pd.Timestamp(0, tz="UTC")).astype("int64").to_numpy()
+    micros = moments.fillna(pd.Timestamp(0, tz="UTC")).astype("int64").to_numpy()
     return Parsed(_array(micros, null | bad, pa.int64()).cast(TIMESTAMP_TYPE), {_EXPECTED["timestamp"]: bad})
 
 
@@ -320,7 +320,7 @@ def _other_form(series: "pd.Series[Any]") -> "pd.Series[Any]":
     """
     best, fits, rival = pd.Series(pd.NaT, index=series.index, dtype="datetime64[us, UTC]"), 0, None
     for form in _TIME_FORMS:
-        moments = pd.to_datetime(series, format=form, utc=True, errors="coerce")
+        moments = pd.to_datetime(series, format=form, utc=True, errors="coerce").dt.as_unit("us")
         count = int(moments.notna().sum())
         if count > fits:
             best, fits, rival = moments, count, None

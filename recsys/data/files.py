@@ -138,8 +138,11 @@ def column_names(path: Path, config: TableConfig) -> list[str]:
         if kind == "parquet":
             with pq.ParquetFile(path) as file:
                 return list(file.schema_arrow.names)
-        with _text(path, "strict") as stream:
+        # Decoding runs ahead of the header; bytes further on are the matter of their own rows.
+        with _text(path, "surrogateescape") as stream:
             header = next(csv.reader(stream, delimiter=_delimiter(kind, config)), [])
+    if any("\udc80" <= letter <= "\udcff" for name in header for letter in name):
+        raise DataError(f"{path}:1: found bytes that are not UTF-8 in the header, expected UTF-8 text")
     if not header:
         raise DataError(f"{path}: found an empty file, expected a header and rows")
     return header
@@ -170,8 +173,6 @@ def _readable(path: Path, kind: Format) -> Iterator[None]:
     """Turns what readers raise over a damaged file into a message that names it."""
     try:
         yield
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: found bytes that are not UTF-8 ({error.reason}), expected UTF-8 text") from error
     except (pa.ArrowException, OSError, EOFError, zlib.error, csv.Error) as error:
         raise DataError(f"{path}: found a file that cannot be read ({error}), expected {_LABELS[kind]}") from error
 

@@ -143,16 +143,20 @@ def _contents(archive: Archive, cache: Path, progress: Progress) -> dict[str, by
         ValueError: It is not what it should be.
     """
     path = cache / archive.file
+    damage = ""
     if path.exists():
         try:
             return _parsed(path, archive)
-        except ValueError:
-            # Truncated or replaced: a fresh copy decides.
-            path.unlink()
+        except ValueError as error:
+            # Truncated or placed by mistake: a fresh copy takes its place, if there is one.
+            damage = f" (and the copy in the cache is damaged: {error})"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".partial-") as scratch:
         partial = Path(scratch) / archive.file
-        archive.obtain(partial, progress)
+        try:
+            archive.obtain(partial, progress)
+        except OSError as error:
+            raise OSError(f"{error}{damage}") from error
         contents = _parsed(partial, archive)
         os.replace(partial, path)
     return contents
@@ -171,7 +175,7 @@ def _parsed(path: Path, archive: Archive) -> dict[str, bytes]:
         raise ValueError(f"{archive.file}: found no zip file ({error}), expected one") from error
     try:
         return archive.parse(*members)
-    except (IndexError, UnicodeDecodeError) as error:
+    except (IndexError, ValueError) as error:
         raise ValueError(f"{archive.file}: found contents of another form ({error})") from error
 
 
