@@ -1,18 +1,21 @@
 """The root configuration: one YAML file describes one pipeline."""
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
-from recsys.data.config import DataConfig
-from recsys.data.split import SplitConfig
+from recsys.data.config import ColumnConfig, ColumnKind, DataConfig
+from recsys.data.split import GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
+from recsys.errors import ProtocolError
 from recsys.features.config import FeaturesConfig
+from recsys.problems import Problem, Problems, unknown
 from recsys.ranking.configs import RankingConfig
-from recsys.recall.configs import RouteConfig
+from recsys.recall.configs import DSSMConfig, ItemCFConfig, PopularConfig, RouteConfig
 from recsys.retrieval.config import FusionConfig
 from recsys.settings import Settings
 
-__all__ = ["Config"]
+__all__ = ["Config", "EvaluationConfig", "PolicyConfig", "TrackingConfig"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 
@@ -68,3 +71,254 @@ class Config(Settings):
     """What is fitted again on everything before the test window once settings are chosen."""
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        problems = [problem for check in _CHECKS for problem in check(self)]
+        if problems:
+            raise Problems(problems)
+        return self
+
+
+def _check_roles(config: Config) -> Iterator[Problem]:
+    log = config.data.interactions
+    taken: dict[str, str] = {}
+    for role in ("user_id", "item_id", "timestamp", "request_id", "exposed", "position", "propensity"):
+        column = getattr(log, role)
+        if column is not None and column in taken:
+            at = ("data", "interactions", role)
+            yield Problem(f"found {column!r}, which is the {taken[column]} already; expected another column", at=at)
+        elif column is not None:
+            taken[column] = role
+    for position, label in enumerate(log.labels):
+        if label in taken:
+            what = f"found {label!r}, which is the {taken[label]} already; expected another column"
+            yield Problem(what, at=("data", "interactions", "labels", position))
+
+
+def _check_split(config: Config) -> Iterator[Problem]:
+    try:
+        check_order(config.split, config.data.order)
+    except ProtocolError as error:
+        yield Problem(str(error).removeprefix("split.kind: "), at=("split", "kind"), protocol=True)
+        return
+    if isinstance(config.split, GlobalTimeSplit) and config.data.interactions.timestamp is None:
+        yield Problem(
+            "found global_time, but data.interactions.timestamp is null: there is no moment to cut at; "
+            "name the column with the time, or use per_user",
+            at=("split", "kind"),
+            protocol=True,
+        )
+    if _share(config, "test") == 0:
+        yield Problem("found 0, expected a share above 0: nothing could be reported", at=("split", "test"))
+
+
+def _share(config: Config, window: Literal["rank", "valid", "test"]) -> float:
+    """The share of a window; leave-last-out always has all of them."""
+    return 1.0 if isinstance(config.split, LeaveLastOutSplit) else float(getattr(config.split, window))
+
+
+def _check_routes(config: Config) -> Iterator[Problem]:
+    for name, route in config.routes.items():
+        match route:
+            case PopularConfig():
+                yield from _check_popular(config, name, route)
+            case ItemCFConfig():
+                yield from _check_itemcf(config, name, route)
+            case DSSMConfig():
+                yield from _check_dssm(config, name, route)
+
+
+def _check_popular(config: Config, name: str, route: PopularConfig) -> Iterator[Problem]:
+    timeless = config.data.order == "none" or config.data.interactions.timestamp is None
+    if timeless and route.half_life_days is not None:
+        what = "data.order is none" if config.data.order == "none" else "data.interactions.timestamp is null"
+        yield Problem(
+            f"found {route.half_life_days:g}, expected null: {what}, so no event is older than another",
+            at=("routes", name, "half_life_days"),
+            protocol=True,
+        )
+
+
+def _check_itemcf(config: Config, name: str, route: ItemCFConfig) -> Iterator[Problem]:
+    if config.data.order != "none":
+        return
+    for setting in ("distance_decay", "query_decay"):
+        value = getattr(route, setting)
+        if value != 1:
+            yield Problem(
+                f"found {value:g}, expected 1: data.order is none, so no event is nearer than another",
+                at=("routes", name, setting),
+                protocol=True,
+            )
+
+
+def _check_dssm(config: Config, name: str, route: DSSMConfig) -> Iterator[Problem]:
+    if config.data.order == "none":
+        yield Problem(
+            "found dssm, but data.order is none: it learns the next item from those before; "
+            "set data.order: row if the rows are in order, or use itemcf or popular",
+            at=("routes", name, "kind"),
+            protocol=True,
+        )
+    for side, fields in (("user", route.user_fields), ("item", route.item_fields)):
+        known = _inputs(config)[side]
+        for position, field in enumerate(fields or ()):
+            if field not in known:
+                at = ("routes", name, f"{side}_fields", position)
+                yield Problem(unknown(field, known, noun=f"{side} field"), at=at)
+
+
+def _check_fusion(config: Config) -> Iterator[Problem]:
+    weights = config.fusion.weights
+    if weights == "fitted" and len(config.routes) > 1 and _share(config, "rank") == 0:
+        yield Problem(
+            "found fitted, but split.rank is 0: there are no events to fit them on; expected equal, or a weight a route",
+            at=("fusion", "weights"),
+        )
+    if isinstance(weights, dict):
+        yield from _check_weights(weights, config.routes)
+
+
+def _check_weights(weights: Mapping[str, float], routes: Mapping[str, RouteConfig]) -> Iterator[Problem]:
+    for name in weights:
+        if name not in routes:
+            yield Problem(unknown(name, routes, noun="route"), at=("fusion", "weights", name))
+    absent = [name for name in routes if name not in weights]
+    if absent:
+        yield Problem(f"no weight for {', '.join(absent)}; expected one for every route", at=("fusion", "weights"))
+    elif not any(weights.values()):
+        yield Problem("found only zeros, expected a weight above 0", at=("fusion", "weights"))
+
+
+def _check_depths(config: Config) -> Iterator[Problem]:
+    """A metric at k of a list that cannot be k long would be reported too low."""
+    longest = max(config.evaluation.ks, default=0)
+    for setting in ("per_route", "candidates"):
+        depth = getattr(config.fusion, setting)
+        if depth < longest:
+            yield Problem(
+                f"found {depth}, expected at least {longest}, the largest of evaluation.ks; "
+                f"raise it, or report only k up to {depth}",
+                at=("fusion", setting),
+            )
+
+
+_KINDS: dict[str, tuple[ColumnKind, ...]] = {
+    "categorical": ("categorical", "numeric"),
+    "hashed": ("categorical", "numeric"),
+    "multi_categorical": ("multi_categorical",),
+    "standard": ("numeric",),
+    "min_max": ("numeric",),
+    "log": ("numeric",),
+    "quantile": ("numeric",),
+    "time": ("timestamp",),
+}
+"""Which column kinds a transform reads."""
+
+
+def _columns(config: Config) -> dict[str, dict[str, ColumnKind]]:
+    """The columns a feature may name, with their kinds, by side."""
+    data = config.data
+    sides = {
+        "user": data.users.columns if data.users else {},
+        "item": data.items.columns if data.items else {},
+        "context": data.interactions.context,
+    }
+    kinds: dict[str, dict[str, ColumnKind]] = {
+        side: {name: c.kind if isinstance(c, ColumnConfig) else c for name, c in columns.items()}
+        for side, columns in sides.items()
+    }
+    return {
+        **kinds,
+        "user": {"user_id": "categorical", **kinds["user"]},
+        "item": {"item_id": "categorical", **kinds["item"]},
+    }
+
+
+def _inputs(config: Config) -> dict[str, list[str]]:
+    """The model inputs of each side: those named, else every column but text."""
+    known = _columns(config)
+    named = {side: getattr(config.features, side) for side in known}
+    return {
+        side: list(named[side]) if named[side] is not None else [n for n, kind in known[side].items() if kind != "text"]
+        for side in known
+    }
+
+
+def _check_features(config: Config) -> Iterator[Problem]:
+    where = {"user": "data.users.columns", "item": "data.items.columns", "context": "data.interactions.context"}
+    for side, columns in _columns(config).items():
+        for name, transform in (getattr(config.features, side) or {}).items():
+            if name not in columns:
+                what = unknown(name, columns, noun=f"column of {where[side]}")
+                yield Problem(what, at=("features", side, name))
+            elif columns[name] not in _KINDS[transform.kind]:
+                yield Problem(
+                    f"found {transform.kind}, but the column is {columns[name]}; expected a {where[side]} of kind "
+                    f"{' or '.join(_KINDS[transform.kind])}",
+                    at=("features", side, name, "kind"),
+                )
+
+
+def _check_history(config: Config) -> Iterator[Problem]:
+    known = _inputs(config)["item"]
+    for position, field in enumerate(config.features.history.fields):
+        if field not in known:
+            at = ("features", "history", "fields", position)
+            yield Problem(unknown(field, known, noun="field of features.item"), at=at)
+
+
+def _check_samples(config: Config) -> Iterator[Problem]:
+    if config.ranking is None:
+        return
+    samples = config.ranking.samples
+    at = ("ranking", "samples", "kind")
+    if samples.kind == "events" and config.data.positive is None:
+        yield Problem(
+            "found events, but data.positive is null: every row would be a positive and nothing a negative; "
+            "set data.positive, or use candidates",
+            at=at,
+        )
+    if samples.kind == "candidates" and _share(config, "rank") == 0:
+        yield Problem(
+            "found candidates, but split.rank is 0: no request to sample; give it a share, or use events", at=at
+        )
+    if samples.per == "event" and config.data.order == "none":
+        yield Problem(
+            "found event, but data.order is none: no event comes before another; expected window",
+            at=("ranking", "samples", "per"),
+            protocol=True,
+        )
+
+
+def _check_ranker_fields(config: Config) -> Iterator[Problem]:
+    if config.ranking is None or config.ranking.model.fields is None:
+        return
+    known = [f"{side}.{name}" for side, names in _inputs(config).items() for name in names]
+    known += [f"history.{name}" for name in config.features.history.fields]
+    for position, field in enumerate(config.ranking.model.fields):
+        if field not in known and not _is_route_input(field, config.routes):
+            routes = [f"route.{name}.{what}" for name in (*config.routes, "fusion") for what in ("rank", "score")]
+            at = ("ranking", "model", "fields", position)
+            yield Problem(unknown(field, [*known, *routes], noun="model input"), at=at)
+
+
+def _is_route_input(field: str, routes: Mapping[str, RouteConfig]) -> bool:
+    """Whether a name is of what routes and history say of a candidate; which figures there are, the runtime knows."""
+    side, _, rest = field.partition(".")
+    name, _, figure = rest.partition(".")
+    return side == "route" and name in {*routes, "fusion", "match", "history"} and bool(figure)
+
+
+_CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
+    _check_roles,
+    _check_split,
+    _check_routes,
+    _check_fusion,
+    _check_depths,
+    _check_features,
+    _check_history,
+    _check_samples,
+    _check_ranker_fields,
+)

@@ -1,0 +1,412 @@
+"""The command `recsys`: the only reader of argv. Imports what a command needs when it runs, and not before.
+
+Exit codes: 0 it worked, 1 the run failed, 2 the input is wrong, 130 interrupted.
+"""
+
+import json
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from recsys.errors import InputError, RecsysError
+
+if TYPE_CHECKING:
+    from recsys.config import Config
+
+__all__ = ["app", "main", "run_command"]
+
+_DEBUG = "--debug"
+
+app = typer.Typer(
+    name="recsys",
+    help="From an interaction log to served top-K: `recsys run CONFIG`, then `recsys serve CONFIG`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+data_app = typer.Typer(help="Public data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.")]
+BundlePath = Annotated[
+    Path,
+    typer.Argument(
+        metavar="BUNDLE",
+        help="A bundle, a folder of bundles, a workspace, or a configuration whose workspace is meant.",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replaces a value of the configuration; may be repeated."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Version = Annotated[
+    int | None, typer.Option("--version", help="Which version of the bundle; else the champion, else the latest.")
+]
+Role = Annotated[Literal["champion", "challenger"], typer.Option(help="The pointer to move.")]
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Runs a command and returns its exit code; errors are printed to standard error.
+
+    Args:
+        arguments: what follows `recsys`; `--debug` anywhere shows tracebacks.
+    """
+    rest = list(arguments)
+    end = rest.index("--") if "--" in rest else len(rest)
+    debug = _DEBUG in rest[:end]
+    rest = [argument for argument in rest[:end] if argument != _DEBUG] + rest[end:]
+    try:
+        code = app(rest, prog_name="recsys", standalone_mode=False)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        if debug:
+            traceback.print_exception(error)
+        return _explain(error)
+    return code if isinstance(code, int) else 0
+
+
+def _explain(error: BaseException) -> int:
+    """Prints what went wrong, and gives the exit code."""
+    if isinstance(error, RecsysError):
+        typer.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        typer.echo("Interrupted. Finished stages are kept; the same command goes on from there.", err=True)
+        return 130
+    show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
+    if callable(show) and isinstance(code, int):
+        # A usage error. Its class is click's or, in newer versions, typer's own: neither has a public name for both.
+        show()
+        return code
+    typer.echo(
+        f"Error: unexpected {type(error).__name__}: {error}\nRun again with --debug for the traceback.", err=True
+    )
+    return 1
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"recsys {version('recsys')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _global_options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show tracebacks.")] = False,
+) -> None:
+    """From an interaction log to served top-K: `recsys run CONFIG`, then `recsys serve CONFIG`."""
+
+
+@data_app.command("download", epilog="Example: recsys data download movielens-100k")
+def data_download(
+    name: Annotated[str, typer.Argument(help="Name of the data set, such as movielens-100k.")],
+    folder: Annotated[Path | None, typer.Option(help="Where to put it; by default data/NAME.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fetches a public data set, checks it, and writes it as CSV."""
+    from recsys.data.public import download
+    from recsys.terminal import DownloadDisplay
+
+    with DownloadDisplay() as display:
+        paths = download(name, folder or Path("data") / name, progress=display)
+    _print_json([str(path) for path in paths]) if as_json else typer.echo("\n".join(map(str, paths)))
+
+
+@app.command(epilog="Example: recsys run configs/movielens-100k.yaml --set ranking.model.dropout=0.3 --until recall")
+def run(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Stop after this stage, or family of stages.")
+    ] = None,
+    force: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STAGE", help="Run this stage even if it is up to date; may be repeated."),
+    ] = None,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Fail if another run holds the workspace.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Runs the pipeline; what is up to date is skipped."""
+    settings = _config(config, overrides)
+    from pipelines.run import run_pipeline
+    from recsys.bundle.store import versions
+    from recsys.terminal import RunDisplay
+
+    display = RunDisplay()
+    run_pipeline(settings, until=until, force=tuple(force or ()), observer=display, wait=not no_wait)
+    bundles = Path(settings.workspace) / "bundles"
+    newest = versions(bundles)[-1:]
+    bundle = str(bundles / str(newest[0])) if newest else None
+    if as_json:
+        _print_json({"stages": display.stages, "bundle": bundle})
+    elif bundle and until is None:
+        typer.echo(f"bundle: {bundle}")
+
+
+@app.command(epilog="Example: recsys status configs/movielens-100k.yaml")
+def status(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every file, not just compare sizes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Which stages are fresh, stale or missing, and why."""
+    settings = _config(config, overrides)
+    from pipelines.graph import plan
+    from pipelines.run import stages_for
+    from recsys.terminal import print_statuses
+
+    statuses = plan(stages_for(settings), Path(settings.workspace), verify=verify)
+    if as_json:
+        _print_json([{"stage": s.stage, "state": s.state, "why": s.why} for s in statuses])
+    else:
+        print_statuses(statuses)
+
+
+@app.command(epilog="Example: recsys report configs/movielens-100k.yaml --json")
+def report(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """What the last complete run found."""
+    settings = _config(config, overrides)
+    from pipelines.store import Store
+    from recsys.terminal import print_file, print_metrics
+
+    artifacts = Store(Path(settings.workspace)).latest()
+    if not artifacts:
+        raise InputError(f"{settings.workspace}: no complete run yet; start one: recsys run {config}")
+    metrics = {name: dict(artifact.metrics) for name, artifact in artifacts.items() if artifact.metrics}
+    pages = [artifact.folder / name for artifact in artifacts.values() for name in sorted(artifact.files)]
+    texts = [page for page in pages if page.name == "report.txt"]
+    if as_json:
+        _print_json(metrics)
+        return
+    for text in texts:
+        print_file(text)
+    if not texts:
+        print_metrics(metrics)
+    for page in pages:
+        if page.name == "report.html":
+            typer.echo(f"report: {page}")
+
+
+@app.command("config", epilog="Example: recsys config configs/movielens-100k.yaml --set seed=7")
+def show_config(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
+    """Checks a configuration and prints the whole of it, defaults included."""
+    from recsys.settings import dump_settings
+
+    settings = _config(config, overrides)
+    _print_json(settings.model_dump(mode="json")) if as_json else typer.echo(dump_settings(settings), nl=False)
+
+
+@app.command(epilog="Example: recsys recommend configs/movielens-100k.yaml --user 196 -k 10 --explain")
+def recommend(
+    bundle: BundlePath,
+    user: Annotated[
+        str | None, typer.Option(help="User id; a user the bundle does not know is answered as new.")
+    ] = None,
+    history: Annotated[
+        str | None,
+        typer.Option(metavar="IDS", help="Item ids, oldest first, commas between; replaces the stored history."),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which routes found each item, at which rank.")
+    ] = False,
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """The best items for one user."""
+    folder = _bundle(bundle, version)
+    _limit_threads()
+    from recsys.funnel.requests import Request
+    from recsys.funnel.runtime import Funnel
+    from recsys.terminal import print_recommendations, printable
+
+    request = Request(user_id=user, history=None if history is None else _ids(history))
+    response = Funnel.load(folder).recommend([request], k, explain=explain)[0]
+    if as_json:
+        items = [
+            {"rank": i.rank, "item_id": i.item_id, "title": i.title, "score": i.score}
+            | ({"routes": dict(i.routes)} if explain else {})
+            for i in response.items
+        ]
+        answer = {"user_id": user, "known_user": response.known_user, "unknown_items": list(response.unknown_items)}
+        _print_json({**answer, "bundle": str(folder), "items": items})
+        return
+    if user is not None and not response.known_user:
+        typer.echo(f"user {printable(user)}: not in this bundle; answered as a new user", err=True)
+    if response.unknown_items:
+        typer.echo(f"items not in this bundle: {printable(', '.join(response.unknown_items))}", err=True)
+    print_recommendations(response, explain=explain)
+
+
+@app.command(epilog="Example: recsys serve configs/movielens-100k.yaml --port 8501")
+def serve(
+    bundle: BundlePath,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; the default is reachable from this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
+    version: Version = None,
+) -> None:
+    """Answers POST /v1/recommend until told to stop."""
+    folder = _bundle(bundle, version)
+    from recsys.serving.server import serve as serve_bundle
+
+    typer.echo(f"serving {folder} on http://{host}:{port}  (Ctrl-C stops)", err=True)
+    serve_bundle(folder, host, port)
+
+
+@app.command(epilog="Example: recsys ui configs/movielens-100k.yaml")
+def ui(
+    config: ConfigFile,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
+) -> None:
+    """The MLflow UI on the configuration's runs."""
+    settings = _config(config, None)
+    _need("mlflow", "ui")
+    from recsys.tracking.mlflow import ui_command
+
+    typer.echo(f"MLflow UI on http://{host}:{port}  (Ctrl-C stops)", err=True)
+    command = ui_command(Path(settings.workspace), uri=settings.tracking.uri, host=host, port=port)
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command(epilog="Example: recsys models configs/movielens-100k.yaml")
+def models(bundle: BundlePath, as_json: AsJson = False) -> None:
+    """The versions there are, and which is champion and challenger."""
+    bundles = _shelf(bundle)
+    from recsys.bundle.store import versions
+    from recsys.release.registry import read_registry
+    from recsys.terminal import print_table
+
+    registry = read_registry(bundles)
+    roles = {registry.champion: "champion", registry.challenger: "challenger"}
+    found = [
+        {"version": number, "role": roles.get(number), "path": str(bundles / str(number))}
+        for number in versions(bundles)
+    ]
+    if as_json:
+        _print_json({"models": found, "history": [step.model_dump(mode="json") for step in registry.history]})
+    elif not found:
+        typer.echo(f"{bundles}: no bundle here; `recsys run` builds one", err=True)
+    else:
+        print_table(["version", "role", "path"], [[m["version"], m["role"] or "", m["path"]] for m in found])
+
+
+@app.command(epilog="Example: recsys promote configs/movielens-100k.yaml 3")
+def promote(
+    bundle: BundlePath,
+    version: Annotated[int, typer.Argument(help="The version to point at.")],
+    role: Role = "champion",
+) -> None:
+    """Points champion or challenger at a version, once its files are checked."""
+    bundles = _shelf(bundle)
+    from recsys.release.registry import promote as promote_version
+
+    promote_version(bundles, version, role=role)
+    typer.echo(f"{role}: version {version}")
+
+
+@app.command(epilog="Example: recsys rollback configs/movielens-100k.yaml")
+def rollback(bundle: BundlePath, role: Role = "champion") -> None:
+    """Points champion or challenger back at the version before."""
+    bundles = _shelf(bundle)
+    from recsys.release.registry import rollback as roll_back
+
+    registry = roll_back(bundles, role=role)
+    typer.echo(f"{role}: version {getattr(registry, role)}")
+
+
+@app.command(epilog="Example: recsys doctor --json")
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine has, and what is wrong with it."""
+    from recsys.doctor import examine, find_problems
+    from recsys.terminal import print_table
+
+    found = examine()
+    faults, remarks = find_problems(found)
+    if as_json:
+        _print_json({**found.as_dict(), "problems": faults, "remarks": remarks})
+    else:
+        facts = {name: value for name, value in found.as_dict().items() if name != "versions"}
+        rows = [(name.replace("_", " "), "unknown" if value is None else value) for name, value in facts.items()]
+        print_table(["what", "found"], rows + [(name, version or "—") for name, version in found.versions.items()])
+        for line in (*(f"wrong: {fault}" for fault in faults), *(f"note: {remark}" for remark in remarks)):
+            typer.echo(line)
+    raise typer.Exit(1 if faults else 0)
+
+
+def _config(path: Path, overrides: Sequence[str] | None) -> "Config":
+    from recsys.config import Config
+    from recsys.settings import load_settings
+
+    return load_settings(Config, path, overrides=tuple(overrides or ()))
+
+
+def _bundles(path: Path) -> Path:
+    """The folder of bundles that a command's argument means, or the bundle itself."""
+    if path.suffix in {".yaml", ".yml"}:
+        return Path(_config(path, None).workspace) / "bundles"
+    if not path.is_dir():
+        raise InputError(
+            f"{path}: no such folder; expected a bundle, a folder of bundles, a workspace or a configuration"
+        )
+    return path / "bundles" if (path / "bundles").is_dir() else path
+
+
+def _shelf(path: Path) -> Path:
+    """The folder of bundles, also where a bundle in it is named."""
+    from recsys.bundle.format import MANIFEST
+
+    bundles = _bundles(path)
+    return bundles.resolve().parent if (bundles / MANIFEST).exists() else bundles
+
+
+def _bundle(path: Path, version: int | None) -> Path:
+    from recsys.release.registry import serving_bundle
+
+    return serving_bundle(_bundles(path), version)
+
+
+def _limit_threads() -> None:
+    from recsys.serving.server import limit_threads
+
+    limit_threads()
+
+
+def _need(package: str, command: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise InputError(f"recsys {command}: {package} is not installed; pip install 'recsys[train]'")
+
+
+def _ids(text: str) -> list[str]:
+    """Ids with commas between; an id that holds a comma is quoted, as in CSV."""
+    import csv
+
+    return [item for row in csv.reader([text]) for item in row if item]
+
+
+def _print_json(value: object) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1))

@@ -1,0 +1,204 @@
+"""What the command line shows: tables on standard output, the progress of a run on standard error."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.status import Status
+from rich.table import Table
+
+from pipelines.graph import Observer
+
+if TYPE_CHECKING:
+    from pipelines.graph import StageStatus
+    from pipelines.stage import Stage
+    from pipelines.store import Artifact
+    from recsys.funnel.requests import Response
+
+__all__ = [
+    "DownloadDisplay",
+    "RunDisplay",
+    "duration",
+    "print_file",
+    "print_metrics",
+    "print_recommendations",
+    "print_statuses",
+    "print_table",
+    "printable",
+]
+
+_WIDTH = 120
+"""Columns where the output is no terminal."""
+
+
+def _console(*, error: bool = False) -> Console:
+    stream = sys.stderr if error else sys.stdout
+    # Titles and ids hold brackets that are no markup.
+    return Console(file=stream, markup=False, highlight=False, width=None if stream.isatty() else _WIDTH)
+
+
+def printable(text: object) -> str:
+    """The text without control characters, which a title could use to rewrite the screen."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Example:
+        >>> duration(0.04), duration(12.34), duration(75)
+        ('0.04 s', '12.3 s', '1 min 15 s')
+    """
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Prints a table to standard output; columns named in `right` are numbers."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(printable, row))
+    _console().print(table)
+
+
+def print_recommendations(response: "Response", *, explain: bool) -> None:
+    """Rank, item, title and score of every item, and with `explain` the rank in each route that found it."""
+    routes = sorted({name for item in response.items for name in item.routes})
+    columns = ["rank", "item", "title", "score", *(["found by"] if explain else [])]
+    rows: list[list[object]] = []
+    for item in response.items:
+        found = ", ".join(f"{name} #{item.routes[name]}" for name in routes if name in item.routes)
+        rows.append(
+            [item.rank, item.item_id, item.title or "", f"{item.score:.4f}", *([found or "—"] if explain else [])]
+        )
+    print_table(columns, rows, right=["rank", "score"])
+
+
+def print_statuses(statuses: Sequence["StageStatus"]) -> None:
+    """Every stage with its state, and why it is not fresh."""
+    marks = {"fresh": "✓ fresh", "stale": "~ stale", "missing": "· missing"}
+    rows = [
+        [
+            status.stage,
+            marks[status.state],
+            duration(status.artifact.seconds) if status.artifact else "",
+            f"{_megabytes(status.artifact):.1f}" if status.artifact else "",
+            status.why,
+        ]
+        for status in statuses
+    ]
+    print_table(["stage", "state", "took", "MB", "why"], rows, right=["took", "MB"])
+
+
+def _megabytes(artifact: "Artifact") -> float:
+    return sum(size for _, size in artifact.files.values()) / 1e6
+
+
+class RunDisplay(Observer):
+    """A line for each stage on standard error, a spinner while one runs; keeps what `--json` prints."""
+
+    def __init__(self) -> None:
+        self.stages: list[dict[str, Any]] = []
+        self._console = _console(error=True)
+        self._status: Status | None = None
+        self._doing = ""
+        self._width = 0
+
+    def on_plan(self, stages: Sequence["Stage"]) -> None:
+        """See `Observer`."""
+        self._width = max((len(stage.name) for stage in stages), default=0)
+
+    def on_wait(self, text: str) -> None:
+        """See `Observer`."""
+        self._console.print(f"  {printable(text)}")
+
+    def on_start(self, stage: "Stage", why: str) -> None:
+        """See `Observer`."""
+        self._doing = f"{stage.name}  {printable(why)}"
+        self._status = self._console.status(self._doing)
+        self._status.start()
+
+    def on_metric(self, stage: "Stage", name: str, value: float, step: int) -> None:
+        """See `Observer`."""
+        if self._status is not None:
+            self._status.update(f"{stage.name}  {printable(name)} {value:.4g} (step {step})")
+
+    def on_message(self, stage: "Stage", text: str) -> None:
+        """See `Observer`."""
+        self._console.print(f"  {stage.name}: {printable(text)}")
+
+    def on_skip(self, stage: "Stage", artifact: "Artifact") -> None:
+        """See `Observer`."""
+        self._add(stage, artifact, "cached", f"· {stage.name:<{self._width}}  cached")
+
+    def on_finish(self, stage: "Stage", artifact: "Artifact") -> None:
+        """See `Observer`."""
+        self._stop()
+        memory = f"{artifact.peak_memory_mb:,.0f} MB"
+        line = f"✓ {stage.name:<{self._width}}  {duration(artifact.seconds):>11}  {memory:>9}"
+        self._add(stage, artifact, "ran", line)
+
+    def on_fail(self, stage: "Stage", error: BaseException) -> None:
+        """See `Observer`."""
+        self._stop()
+        what = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        self._console.print(f"✗ {stage.name:<{self._width}}  {what}")
+
+    def _stop(self) -> None:
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def _add(self, stage: "Stage", artifact: "Artifact", state: str, line: str) -> None:
+        self.stages.append(
+            {
+                "stage": stage.name,
+                "state": state,
+                "seconds": artifact.seconds,
+                "peak_memory_mb": artifact.peak_memory_mb,
+                "metrics": dict(artifact.metrics),
+                "folder": str(artifact.folder),
+            }
+        )
+        self._console.print(line)
+
+
+class DownloadDisplay:
+    """A progress bar for downloads on standard error; shown from the first report on."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
+        self._progress = Progress(*columns, console=_console(error=True), transient=True)
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "DownloadDisplay":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, what: str, done: int, total: int | None) -> None:
+        """Reports that `done` of `total` bytes are there."""
+        if what not in self._tasks:
+            self._tasks[what] = self._progress.add_task(printable(what), total=total)
+        self._progress.update(self._tasks[what], completed=done, total=total)
+
+
+def print_metrics(metrics: Mapping[str, Mapping[str, float]]) -> None:
+    """Every figure of every stage."""
+    rows = [[stage, name, f"{value:.4f}"] for stage, values in metrics.items() for name, value in values.items()]
+    print_table(["stage", "metric", "value"], rows, right=["value"])
+
+
+def print_file(path: Path) -> None:
+    """A text file, as it is."""
+    _console().print(path.read_text(encoding="utf-8").rstrip(), soft_wrap=True)
