@@ -166,14 +166,14 @@ def _check_dssm(config: Config, name: str, route: DSSMConfig) -> Iterator[Proble
         for position, field in enumerate(fields or ()):
             if field not in known:
                 at = ("routes", name, f"{side}_fields", position)
-                yield Problem(unknown(field, known, noun=f"{side} field"), at=at)
+                yield Problem(unknown(field, known, noun=f"field of features.{side}"), at=at)
 
 
 def _check_fusion(config: Config) -> Iterator[Problem]:
     weights = config.fusion.weights
     if weights == "fitted" and len(config.routes) > 1 and _share(config, "rank") == 0:
         yield Problem(
-            "found fitted, but split.rank is 0: there are no events to fit them on; expected equal, or a weight a route",
+            "found fitted, but split.rank is 0: no events to fit them on; expected equal, or a weight for every route",
             at=("fusion", "weights"),
         )
     if isinstance(weights, dict):

@@ -48,12 +48,12 @@ def unknown(found: str, known: Iterable[str], *, noun: str) -> str:
 
     Example:
         >>> unknown("itemfc", ["popular", "itemcf"], noun="route")
-        "found 'itemfc', expected a route: did you mean itemcf?"
+        "found 'itemfc', expected a route; did you mean itemcf?"
     """
     names = sorted(known)
     close = get_close_matches(found, names, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(names) or 'none'}"
-    return f"found {found!r}, expected a {noun}: {hint}"
+    return f"found {found!r}, expected a {noun}; {hint}"
 
 
 def explain(model: type[BaseModel], data: object, error: ValidationError) -> list[Problem]:
@@ -71,7 +71,7 @@ def explain(model: type[BaseModel], data: object, error: ValidationError) -> lis
     problems: list[Problem] = []
     for path, group in by_path.items():
         inside = any(other[: len(path)] == path and len(other) > len(path) for other in by_path)
-        problems += _problems(model, data, path, _telling(group, data, inside))
+        problems += _problems(model, data, path, _telling(group, inside))
     return problems
 
 
@@ -150,15 +150,10 @@ def _holds(value: object, segment: str | int) -> bool:
     return isinstance(value, dict) and segment in value
 
 
-def _telling(group: Sequence[_Finding], data: object, inside: bool) -> list[_Finding]:
+def _telling(group: Sequence[_Finding], inside: bool) -> list[_Finding]:
     """Of several findings at one path, those about the part of the union that the value is meant for."""
     specific = [finding for finding in group if not finding.is_shape]
-    if specific or inside:
-        return specific
-    if not isinstance(_value_at(data, group[0].path), dict | list):
-        scalars = [f for f in group if _SHAPES[f.kind] not in {"a mapping", "a list"}]
-        return scalars or list(group)
-    return list(group)
+    return specific if specific or inside else list(group)
 
 
 def _problems(model: type[BaseModel], data: object, path: KeyPath, group: Sequence[_Finding]) -> Iterator[Problem]:
@@ -201,7 +196,7 @@ def _describe(model: type[BaseModel], data: object, finding: _Finding) -> str:
         return _unknown_key(str(finding.path[-1]), _known_keys(model, data, finding.path[:-1]))
     if kind == "union_tag_invalid":
         tags = _quoted(finding.context["expected_tags"])
-        tag = finding.context["tag"]
+        tag = _value_at(data, finding.path)
         return f"found {_shown(tag)}, expected one of {', '.join(tags)}{_meant(tag, tags)}"
     if kind == "union_tag_not_found":
         tags = _tags(_annotation_at(model, data, finding.path[:-1]), str(finding.path[-1]))

@@ -91,6 +91,13 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _represent_text(dumper: _Dumper, text: str) -> ScalarNode:
+    # PyYAML writes these three line breaks as they are, and reads them back as spaces.
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar(f"{_CORE}str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 for _name, (_pattern, _first) in _SCALARS.items():
     _Loader.add_implicit_resolver(f"{_CORE}{_name}", _pattern, _first)
     _Dumper.add_implicit_resolver(f"{_CORE}{_name}", _pattern, _first)

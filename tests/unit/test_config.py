@@ -1,0 +1,262 @@
+"""The root configuration: what contradicts itself is refused, each with its place and its message."""
+
+import copy
+
+import pytest
+
+from recsys.config import Config
+from recsys.errors import ConfigError, ProtocolError
+from recsys.settings import content_hash, dump_settings, load_settings
+from recsys.yaml_text import render
+
+BASE = {
+    "name": "shop",
+    "workspace": "workspace/shop",
+    "data": {
+        "interactions": {"path": "log.csv", "labels": ["stars"], "context": {"device": "categorical"}},
+        "users": {"path": "users.csv", "columns": {"age": "numeric", "bio": "text", "joined": "timestamp"}},
+        "items": {"path": "items.csv", "columns": {"price": "numeric", "tags": {"kind": "multi_categorical"}}},
+    },
+    "split": {"kind": "per_user"},
+    "routes": {"popular": {"kind": "popular"}, "cf": {"kind": "itemcf"}},
+}
+UNORDERED = {
+    "data.order": "none",
+    "split": {"kind": "random"},
+    "routes": {"popular": {"kind": "popular", "half_life_days": None}},
+}
+
+
+def changed(changes):
+    data = copy.deepcopy(BASE)
+    for path, value in changes.items():
+        node = data
+        *way, last = path.split(".")
+        for key in way:
+            node = node.setdefault(key, {})
+        node[last] = value
+    return data
+
+
+@pytest.fixture
+def load(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def read(changes):
+        (tmp_path / "x.yaml").write_text(render(changed(changes)), encoding="utf-8")
+        return load_settings(Config, "x.yaml", environ={})
+
+    return read
+
+
+def lines(error):
+    """The messages without file and line: those are tested with the machinery."""
+    return [line.split(": ", 1)[1] for line in str(error.value).splitlines()]
+
+
+BROKEN_PROTOCOLS = [
+    (
+        {**UNORDERED, "split": {"kind": "per_user"}},
+        "split.kind: found per_user with data.order: none, expected random; give the log a timestamp, "
+        "or set data.order: row if its rows are in order",
+    ),
+    (
+        {**UNORDERED, "routes": {"hot": {"kind": "popular"}}},
+        "routes.hot.half_life_days: found 30, expected null: data.order is none, so no event is older than another",
+    ),
+    (
+        {**UNORDERED, "routes": {"cf": {"kind": "itemcf", "query_decay": 1}}},
+        "routes.cf.distance_decay: found 0.9, expected 1: data.order is none, so no event is nearer than another",
+    ),
+    (
+        {**UNORDERED, "routes": {"cf": {"kind": "itemcf", "distance_decay": 1}}},
+        "routes.cf.query_decay: found 0.8, expected 1: data.order is none, so no event is nearer than another",
+    ),
+    (
+        {**UNORDERED, "routes": {"two": {"kind": "dssm"}}},
+        "routes.two.kind: found dssm, but data.order is none: it learns the next item from those before; "
+        "set data.order: row if the rows are in order, or use itemcf or popular",
+    ),
+    (
+        {**UNORDERED, "ranking": {"model": {"kind": "din"}, "samples": {"per": "event"}}},
+        "ranking.samples.per: found event, but data.order is none: no event comes before another; expected window",
+    ),
+    (
+        {
+            "data.order": "row",
+            "data.interactions.timestamp": None,
+            "split": {"kind": "global_time"},
+            "routes": {"cf": {"kind": "itemcf"}},
+        },
+        "split.kind: found global_time, but data.interactions.timestamp is null: there is no moment to cut at; "
+        "name the column with the time, or use per_user",
+    ),
+    (
+        {"data.order": "row", "data.interactions.timestamp": None, "routes": {"hot": {"kind": "popular"}}},
+        "routes.hot.half_life_days: found 30, expected null: data.interactions.timestamp is null, "
+        "so no event is older than another",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BROKEN_PROTOCOLS)
+def test_a_configuration_that_breaks_its_own_protocol_is_refused(load, changes, message):
+    with pytest.raises(ProtocolError) as caught:
+        load(changes)
+    assert lines(caught) == [message]
+
+
+CONTRADICTIONS = [
+    (
+        {"data.interactions.item_id": "user_id"},
+        "data.interactions.item_id: found 'user_id', which is the user_id already; expected another column",
+    ),
+    (
+        {"data.interactions.user_id": "stars"},
+        "data.interactions.labels.0: found 'stars', which is the user_id already; expected another column",
+    ),
+    (
+        {"data.positive": {"label": "star", "at_least": 4}},
+        "data: positive.label is 'star'; expected one of interactions.labels: ['stars']",
+    ),
+    (
+        {"split": {"kind": "random", "test": 0}},
+        "split.test: found 0, expected a share above 0: nothing could be reported",
+    ),
+    (
+        {"fusion.weights": {"popular": 1, "poplar": 1, "cf": 1}},
+        "fusion.weights.poplar: found 'poplar', expected a route; did you mean popular?",
+    ),
+    (
+        {"fusion.weights": {"popular": 1, "xyz": 1, "cf": 1}},
+        "fusion.weights.xyz: found 'xyz', expected a route; known are cf, popular",
+    ),
+    ({"fusion.weights": {"popular": 1}}, "fusion.weights: no weight for cf; expected one for every route"),
+    ({"fusion.weights": {"popular": 0, "cf": 0}}, "fusion.weights: found only zeros, expected a weight above 0"),
+    (
+        {"split": {"kind": "per_user", "rank": 0}},
+        "fusion.weights: found fitted, but split.rank is 0: no events to fit them on; "
+        "expected equal, or a weight for every route",
+    ),
+    (
+        {"fusion.candidates": 60},
+        "fusion.candidates: found 60, expected at least 100, the largest of evaluation.ks; "
+        "raise it, or report only k up to 60",
+    ),
+    (
+        {"fusion.per_route": 10, "evaluation.ks": [20, 5]},
+        "fusion.per_route: found 10, expected at least 20, the largest of evaluation.ks; "
+        "raise it, or report only k up to 10",
+    ),
+    (
+        {"features.user": {"aeg": {"kind": "log"}}},
+        "features.user.aeg: found 'aeg', expected a column of data.users.columns; did you mean age?",
+    ),
+    (
+        {"features.item": {"item_id": {"kind": "hashed"}, "colour": {"kind": "hashed"}}},
+        "features.item.colour: found 'colour', expected a column of data.items.columns; known are item_id, price, tags",
+    ),
+    (
+        {"features.context": {"devise": {"kind": "categorical"}}},
+        "features.context.devise: found 'devise', expected a column of data.interactions.context; did you mean device?",
+    ),
+    (
+        {"features.user": {"bio": {"kind": "categorical"}}},
+        "features.user.bio.kind: found categorical, but the column is text; "
+        "expected a data.users.columns of kind categorical or numeric",
+    ),
+    (
+        {"features.user": {"age": {"kind": "time"}}},
+        "features.user.age.kind: found time, but the column is numeric; "
+        "expected a data.users.columns of kind timestamp",
+    ),
+    (
+        {"features.history.fields": ["item_id", "tag"]},
+        "features.history.fields.1: found 'tag', expected a field of features.item; did you mean tags?",
+    ),
+    (
+        {"features.item": {"item_id": {"kind": "categorical"}}, "features.history.fields": ["price"]},
+        "features.history.fields.0: found 'price', expected a field of features.item; known are item_id",
+    ),
+    (
+        {"routes": {"two": {"kind": "dssm", "user_fields": ["age", "jined"]}}},
+        "routes.two.user_fields.1: found 'jined', expected a field of features.user; did you mean joined?",
+    ),
+    (
+        {"routes": {"two": {"kind": "dssm", "item_fields": ["bio"]}}},
+        "routes.two.item_fields.0: found 'bio', expected a field of features.item; known are item_id, price, tags",
+    ),
+    (
+        {"ranking": {"model": {"kind": "deepfm"}, "samples": {"kind": "events"}}},
+        "ranking.samples.kind: found events, but data.positive is null: every row would be a positive and nothing "
+        "a negative; set data.positive, or use candidates",
+    ),
+    (
+        {"ranking": {"model": {"kind": "deepfm"}}, "split": {"kind": "per_user", "rank": 0}, "fusion.weights": "equal"},
+        "ranking.samples.kind: found candidates, but split.rank is 0: no request to sample; "
+        "give it a share, or use events",
+    ),
+    (
+        {"ranking": {"model": {"kind": "deepfm", "fields": ["user.age", "item.prise"]}}},
+        "ranking.model.fields.1: found 'item.prise', expected a model input; did you mean item.price?",
+    ),
+    (
+        {"ranking": {"model": {"kind": "deepfm", "fields": ["route.fc.rank"]}}},
+        "ranking.model.fields.0: found 'route.fc.rank', expected a model input; did you mean route.cf.rank?",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), CONTRADICTIONS)
+def test_a_configuration_that_contradicts_itself_is_refused(load, changes, message):
+    with pytest.raises(ConfigError) as caught:
+        load(changes)
+    assert lines(caught) == [message]
+    assert type(caught.value) is ConfigError
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        UNORDERED,
+        {**UNORDERED, "routes": {"cf": {"kind": "itemcf", "distance_decay": 1, "query_decay": 1}}},
+        {"split": {"kind": "random"}, "routes": {"two": {"kind": "dssm"}, "hot": {"kind": "popular"}}},
+        {"split": {"kind": "leave_last_out"}, "ranking": {"model": {"kind": "din"}, "samples": {"per": "event"}}},
+        {"split": {"kind": "random", "rank": 0}, "routes": {"hot": {"kind": "popular"}}},
+        {"fusion.weights": {"popular": 0, "cf": 1}},
+        {"data.users": None, "features.user": {"user_id": {"kind": "hashed"}}},
+        {"features.history.fields": ["tags", "price"]},
+        {"routes": {"two": {"kind": "dssm", "user_fields": ["user_id", "age"], "item_fields": ["tags"]}}},
+        {
+            "ranking": {
+                "model": {
+                    "kind": "deepfm",
+                    "fields": [
+                        "user.user_id",
+                        "context.device",
+                        "history.item_id",
+                        "route.cf.rank",
+                        "route.match.tags",
+                    ],
+                }
+            }
+        },
+        {
+            "data.positive": {"label": "stars", "at_least": 4},
+            "ranking": {"model": {"kind": "deepfm"}, "samples": {"kind": "events"}},
+        },
+    ],
+)
+def test_what_agrees_with_itself_loads_and_round_trips(load, tmp_path, changes):
+    config = load(changes)
+    (tmp_path / "y.yaml").write_text(dump_settings(config), encoding="utf-8")
+    again = load_settings(Config, tmp_path / "y.yaml", environ={})
+    assert again == config
+    assert content_hash(again) == content_hash(config)
+
+
+def test_several_contradictions_come_together(load):
+    with pytest.raises(ConfigError) as caught:
+        load({**UNORDERED, "split": {"kind": "per_user"}, "fusion.candidates": 7, "fusion.weights": {"popular": 0}})
+    assert {line.split(":")[0] for line in lines(caught)} == {"split.kind", "fusion.candidates", "fusion.weights"}
