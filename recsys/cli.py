@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["app", "main", "run_command"]
 
 _DEBUG = "--debug"
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="recsys",
@@ -85,8 +87,7 @@ def _explain(error: BaseException) -> int:
         typer.echo(f"Error: {error}", err=True)
         return error.exit_code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        typer.echo("Interrupted. Finished stages are kept; the same command goes on from there.", err=True)
-        return 130
+        return _INTERRUPTED
     show, code = getattr(error, "show", None), getattr(error, "exit_code", None)
     if callable(show) and isinstance(code, int):
         # A usage error. Its class is click's or, in newer versions, typer's own: neither has a public name for both.
@@ -152,7 +153,11 @@ def run(
     from recsys.terminal import RunDisplay
 
     display = RunDisplay()
-    run_pipeline(settings, until=until, force=tuple(force or ()), observer=display, wait=not no_wait)
+    try:
+        run_pipeline(settings, until=until, force=tuple(force or ()), observer=display, wait=not no_wait)
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. Finished stages are kept; the same command goes on from there.", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
     bundles = Path(settings.workspace) / "bundles"
     newest = versions(bundles)[-1:]
     bundle = str(bundles / str(newest[0])) if newest else None
@@ -272,7 +277,8 @@ def serve(
     from recsys.serving.server import serve as serve_bundle
 
     typer.echo(f"serving {folder} on http://{host}:{port}  (Ctrl-C stops)", err=True)
-    serve_bundle(folder, host, port)
+    with suppress(KeyboardInterrupt):
+        serve_bundle(folder, host, port)
 
 
 @app.command(epilog="Example: recsys ui configs/movielens-100k.yaml")
@@ -288,7 +294,8 @@ def ui(
 
     typer.echo(f"MLflow UI on http://{host}:{port}  (Ctrl-C stops)", err=True)
     command = ui_command(Path(settings.workspace), uri=settings.tracking.uri, host=host, port=port)
-    raise typer.Exit(subprocess.run(command, check=False).returncode)
+    with suppress(KeyboardInterrupt):
+        raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
 @app.command(epilog="Example: recsys models configs/movielens-100k.yaml")
