@@ -434,10 +434,15 @@ def test_a_workspace_that_cannot_be_written_is_said_in_plain_words(tmp_path):
     )
 
 
-def test_errors_of_a_stage_about_other_files_pass_unchanged(workspace, tmp_path):
+def test_errors_of_a_stage_about_files_pass_unchanged(workspace, tmp_path):
     def read(context):
         (tmp_path / "gone.csv").read_text()
 
+    def forget(context):
+        (context.folder / "gone.csv").read_text()
+
+    with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
+        execute([Stage("one", forget)], workspace)
     with pytest.raises(FileNotFoundError, match=r"gone\.csv"):
         execute([Stage("one", read)], workspace)
 
