@@ -1,0 +1,65 @@
+"""Attention of a candidate over the history."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recsys.nn.activation import ACTIVATIONS
+
+__all__ = ["TargetAttention"]
+
+
+class TargetAttention(nn.Module):
+    """Weights each past item by its relation to the candidate, and sums (Zhou 2018, section 4.3).
+
+    The paper's activation unit reads [q, k, q − k, q∘k]. Its first layer is linear, so it is W_q·q + W_k·k + W_p·(q∘k):
+    the history's part is computed once a request, and (q∘k)·W_p as one matrix product with q folded into W_p, so that
+    nothing of size `(B, C, L, K)` exists. No softmax: the weights keep the strength of interest.
+
+    Args:
+        dim: K, length of an item's vector.
+        hidden: widths of the unit's hidden layers; at least one.
+        activation: `dice`, `prelu` or `relu`.
+    """
+
+    def __init__(self, dim: int, hidden: Sequence[int], *, activation: str = "dice") -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("hidden is empty; expected the width of at least one hidden layer")
+        self.query = nn.Linear(dim, hidden[0])
+        self.key = nn.Linear(dim, hidden[0], bias=False)
+        self.product = nn.Parameter(torch.empty(hidden[0], dim))
+        for weight in (self.query.weight, self.key.weight, self.product):
+            nn.init.uniform_(weight, -((3 * dim) ** -0.5), (3 * dim) ** -0.5)
+        widths = (*hidden, 1)
+        self.activations = nn.ModuleList(ACTIVATIONS[activation](width) for width in hidden)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+
+    def forward(self, query: Tensor, keys: Tensor, mask: Tensor, candidates: Tensor | None = None) -> Tensor:
+        """Pools the history for each candidate.
+
+        Args:
+            query: `(B, C, K)` candidates.
+            keys: `(B, L, K)` past items.
+            mask: `(B, L)` true at real past items; an empty history gives zeros.
+            candidates: `(B, C)` true at real candidates; only keeps padding out of batch statistics.
+
+        Returns:
+            `(B, C, K)`.
+        """
+        weights = self._weights(query, keys, mask, candidates).masked_fill(~mask.unsqueeze(1), 0.0)
+        return weights @ keys
+
+    def _weights(self, query: Tensor, keys: Tensor, mask: Tensor, candidates: Tensor | None) -> Tensor:
+        counted = mask.unsqueeze(1) if candidates is None else mask.unsqueeze(1) & candidates.unsqueeze(2)
+        x = self.query(query).unsqueeze(2) + self.key(keys).unsqueeze(1) + self._products(query, keys)
+        for activation, layer in zip(self.activations, self.layers, strict=True):
+            x = layer(activation(x, counted))
+        return x.squeeze(-1)
+
+    def _products(self, query: Tensor, keys: Tensor) -> Tensor:
+        """W_p·(q∘k): `(B, C, L, H)`."""
+        folded = query.unsqueeze(2) * self.product  # (B, C, H, K)
+        products = folded.flatten(1, 2) @ keys.transpose(1, 2)  # (B, C·H, L)
+        return products.unflatten(1, folded.shape[1:3]).transpose(2, 3)

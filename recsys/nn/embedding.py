@@ -1,0 +1,95 @@
+"""Embeddings of all index fields in one fused table."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recsys.features.batch import Field
+
+__all__ = ["SPARSE_ROWS", "EmbeddingCollection"]
+
+SPARSE_ROWS = 100_000
+"""Above this many rows gradients are sparse: below it, a dense Adam step costs less than sorting the touched rows."""
+
+
+class EmbeddingCollection(nn.Module):
+    """One embedding vector for each index field, from one fused table.
+
+    Fields that name the same table share its rows. Row 0 of every table is the one padding row of the fused table: it
+    is zero and gets no gradient. A multi-valued field is the mean over its values that are not padding, by gather and
+    masked sum (`EmbeddingBag` turns into a loop when exported).
+
+    Args:
+        fields: index fields of any sides.
+        dim: length D of a vector.
+        std: of the initial values; 0 starts at zero.
+        sparse: sparse gradients; `None` decides by the number of rows.
+
+    Raises:
+        ValueError: a field is numeric, or two fields give one table different numbers of rows.
+    """
+
+    def __init__(self, fields: Sequence[Field], dim: int, *, std: float = 0.01, sparse: bool | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+        self.fields = tuple(fields)
+        self.offsets, rows = _layout(self.fields)
+        self.sparse = rows > SPARSE_ROWS if sparse is None else sparse
+        self.weight = nn.Parameter(torch.randn(rows, dim) * std)
+        with torch.no_grad():
+            self.weight[0] = 0.0
+
+    def forward(self, inputs: Mapping[str, Tensor], fields: Sequence[Field]) -> Tensor:
+        """Embeds fields that share their leading axes.
+
+        Args:
+            inputs: for each field int64 rows `(…)`, or `(…, W)` for a multi-valued field of width W.
+            fields: F fields of this collection, all of the request side, the candidates or the history.
+
+        Returns:
+            `(…, F, D)`.
+        """
+        if not fields:
+            raise ValueError("no fields to embed; expected at least one")
+        vectors = self._gather(inputs, fields)
+        parts = torch.split(vectors, [field.width for field in fields], dim=-2)
+        pooled = [
+            part if field.width == 1 else _masked_mean(part, inputs[field.name] > 0)
+            for part, field in zip(parts, fields, strict=True)
+        ]
+        return pooled[0] if len(pooled) == 1 else torch.cat(pooled, dim=-2)
+
+    def _gather(self, inputs: Mapping[str, Tensor], fields: Sequence[Field]) -> Tensor:
+        # All values of all fields in one gather: (…, ΣW, D).
+        rows = []
+        for field in fields:
+            values = inputs[field.name] if field.width > 1 else inputs[field.name].unsqueeze(-1)
+            rows.append(values + self.offsets[field.table] * (values > 0))
+        return functional.embedding(torch.cat(rows, dim=-1), self.weight, padding_idx=0, sparse=self.sparse)
+
+
+def _layout(fields: Sequence[Field]) -> tuple[dict[str, int], int]:
+    """Where each table's row 0 would lie in the fused table, and the number of rows of all of them."""
+    offsets: dict[str, int] = {}
+    sizes: dict[str, tuple[int, str]] = {}
+    total = 1
+    for field in fields:
+        if not field.is_index:
+            raise ValueError(f"{field.name}: numeric; expected an index field")
+        rows, first = sizes.setdefault(field.table, (field.rows, field.name))
+        if rows != field.rows:
+            raise ValueError(
+                f"{field.name}: {field.rows} rows in table {field.table!r}, but {first} says {rows}; expected the same"
+            )
+        if field.table not in offsets:
+            offsets[field.table] = total - 1
+            total += field.rows - 1
+    return offsets, total
+
+
+def _masked_mean(vectors: Tensor, mask: Tensor) -> Tensor:
+    """`(…, W, D)` and `(…, W)` to `(…, 1, D)`; padding vectors are zero already."""
+    count = mask.sum(-1, keepdim=True).clamp(min=1).to(vectors.dtype)
+    return vectors.sum(-2, keepdim=True) / count.unsqueeze(-1)

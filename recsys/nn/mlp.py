@@ -1,0 +1,93 @@
+"""Feed-forward networks over requests and candidates."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from recsys.nn.activation import ACTIVATIONS
+from recsys.nn.norm import BatchStandardise
+
+__all__ = ["MLP", "SplitLinear"]
+
+
+class SplitLinear(nn.Module):
+    """A linear layer over [request, candidate] that multiplies the request part once a request.
+
+    W·[r, c] + b = W_r·r + (W_c·c + b): `(B, R)` and `(B, C, K)` to `(B, C, H)`. R may be 0.
+    """
+
+    def __init__(self, request: int, candidate: int, out: int) -> None:
+        super().__init__()
+        self.request = nn.Linear(request, out, bias=False) if request else None
+        self.candidate = nn.Linear(candidate, out)
+        bound = (request + candidate) ** -0.5  # as one layer of both widths would start
+        for parameter in self.parameters():
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(self, request: Tensor, candidate: Tensor) -> Tensor:
+        """`(B, R)` and `(B, C, K)` to `(B, C, H)`."""
+        out: Tensor = self.candidate(candidate)
+        return out if self.request is None else out + self.request(request).unsqueeze(1)
+
+
+class _Block(nn.Module):
+    """[batch norm] → activation → dropout."""
+
+    def __init__(self, width: int, *, activation: str, dropout: float, batch_norm: bool) -> None:
+        super().__init__()
+        self.norm = BatchStandardise(width) if batch_norm else None
+        self.activation = ACTIVATIONS[activation](width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        if self.norm is not None:
+            x = self.norm(x, mask)
+        out: Tensor = self.dropout(self.activation(x, mask))
+        return out
+
+
+class MLP(nn.Module):
+    """Hidden layers and a linear output over requests and candidates.
+
+    The first layer is a `SplitLinear`, so that a request's own features cost one multiplication a request.
+
+    Args:
+        request: width R of the request side; may be 0.
+        candidate: width K of the candidate side.
+        hidden: widths of the hidden layers; at least one.
+        out: width T of the output.
+        activation: `dice`, `prelu` or `relu`.
+        dropout: after every hidden layer.
+        batch_norm: before every activation.
+    """
+
+    def __init__(
+        self,
+        request: int,
+        candidate: int,
+        hidden: Sequence[int],
+        *,
+        out: int = 1,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        if not hidden:
+            raise ValueError("hidden is empty; expected the width of at least one hidden layer")
+        self.first = SplitLinear(request, candidate, hidden[0])
+        widths = (*hidden, out)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.blocks = nn.ModuleList(
+            _Block(width, activation=activation, dropout=dropout, batch_norm=batch_norm) for width in hidden
+        )
+
+    def forward(self, request: Tensor, candidate: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, R)`, `(B, C, K)` and mask `(B, C)` of real candidates to `(B, C, T)`.
+
+        The mask only keeps padding out of batch statistics.
+        """
+        x: Tensor = self.first(request, candidate)
+        for block, layer in zip(self.blocks, self.layers, strict=True):
+            x = layer(block(x, mask))
+        return x

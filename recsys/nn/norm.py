@@ -1,0 +1,81 @@
+"""Standardisation: of inputs, with statistics fitted once, and of activations, with statistics of the batch."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["BatchStandardise", "InputStandardise"]
+
+_EPSILON = 1e-6
+_CLIP = 10.0
+"""Standard deviations: one outlier must not drown a logit."""
+
+
+class InputStandardise(nn.Module):
+    """(x − mean) / deviation with fitted statistics, clipped to ±10; a constant feature becomes 0.
+
+    `(…, D)` to `(…, D)`. Until `fit` is called it only clips.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+
+    def fit(self, batches: Iterable[Tensor]) -> None:
+        """Sets mean and scale from rows `(n, D)`, in double precision; no rows leave them as they are."""
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        for rows in batches:
+            wide = rows.double()
+            count += len(rows)
+            total = total + wide.sum(0)
+            squares = squares + wide.square().sum(0)
+        if count == 0:
+            return
+        mean = total / count
+        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        # Rounding alone gives a constant column a deviation of about 1e-8 of its size.
+        constant = deviation <= _EPSILON * mean.abs().clamp(min=_EPSILON)
+        self.mean.copy_(mean)
+        self.scale.copy_(torch.where(constant, 0.0, 1 / deviation.clamp(min=torch.finfo(torch.float32).tiny)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(…, D)` to `(…, D)`."""
+        return ((x - self.mean) * self.scale).clamp(-_CLIP, _CLIP)
+
+
+class BatchStandardise(nn.Module):
+    """Batch normalisation without scale and shift (Ioffe 2015) over all leading axes, padding left out.
+
+    In training: mean and variance over the positions where `mask` is true. In evaluation: running averages.
+    `(…, D)` to `(…, D)`, mask `(…)` or broadcastable to it.
+    """
+
+    running_mean: Tensor
+    running_variance: Tensor
+
+    def __init__(self, features: int, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.register_buffer("running_mean", torch.zeros(features))
+        self.register_buffer("running_variance", torch.ones(features))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(…, D)` to `(…, D)`."""
+        mean, variance = self._statistics(x, mask) if self.training else (self.running_mean, self.running_variance)
+        return (x - mean) * torch.rsqrt(variance + self.epsilon)
+
+    def _statistics(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        rows = x.flatten(0, -2) if mask is None else x[mask.expand(x.shape[:-1])]
+        if len(rows) < 2:  # nothing to learn from: one row has no variance
+            return self.running_mean, self.running_variance
+        variance, mean = torch.var_mean(rows, dim=0, correction=0)
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_variance.lerp_(variance, self.momentum)
+        return mean, variance
