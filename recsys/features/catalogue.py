@@ -13,7 +13,7 @@ from recsys.data.tables import Dataset
 from recsys.errors import ArtifactError, DataError
 from recsys.features.batch import Codes
 
-__all__ = ["Catalogue", "item_catalogue", "user_catalogue"]
+__all__ = ["Catalogue", "align", "item_catalogue", "user_catalogue"]
 
 _SMALL = 64
 """Ids looked up one by one in a dictionary; larger batches go through Arrow."""
@@ -98,6 +98,14 @@ def item_catalogue(dataset: Dataset) -> Catalogue:
 def user_catalogue(dataset: Dataset) -> Catalogue:
     """Users of the users table first, then users of the log in order of first appearance."""
     return _catalogue(dataset.users, dataset.interactions, "user_id")
+
+
+def align(catalogue: Catalogue, table: pa.Table | None, id_column: str) -> pa.Table:
+    """The rows of a users or items table in code order, null for ids without a row; the id column is always full."""
+    if table is None:
+        return pa.table({id_column: catalogue.ids})
+    where = pc.index_in(catalogue.ids, value_set=_strings(table[id_column]))
+    return table.take(where).set_column(table.column_names.index(id_column), id_column, catalogue.ids)
 
 
 def _catalogue(known: pa.Table | None, interactions: pa.Table, column: str) -> Catalogue:
