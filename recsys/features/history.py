@@ -14,7 +14,7 @@ from recsys.errors import ArtifactError
 from recsys.features.batch import Codes
 from recsys.features.catalogue import Catalogue
 
-__all__ = ["Events", "Histories", "Requests", "before", "events_from", "window_requests"]
+__all__ = ["Events", "Histories", "Requests", "events_from", "row_requests", "window_requests"]
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -43,14 +43,14 @@ class Events:
         return len(self.user)
 
     def save(self, folder: Path) -> None:
-        """Writes one `.npy` a column into an existing folder."""
-        for column in fields(self):
-            np.save(folder / f"{column.name}.npy", getattr(self, column.name), allow_pickle=False)
+        """Writes one `.npy` a column into a folder, which is made."""
+        folder.mkdir(parents=True)
+        _save_columns(self, folder)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote. Raises `ArtifactError` when a column is missing or unreadable."""
-        return cls(**{column.name: _load(folder / f"{column.name}.npy") for column in fields(cls)})
+        return cls(**_load_columns(cls, folder))
 
 
 def events_from(
@@ -158,7 +158,7 @@ class Requests:
         user: `(Q,)` int32 user codes.
         as_of: `(Q,)` int64 how many of the user's visible positive events the request sees.
         offsets: `(Q + 1,)` where each request's positives begin.
-        positives: int32 item codes, ascending and unique within a request; every request has at least one.
+        positives: int32 item codes, ascending and unique within a request.
         event: `(Q,)` int64 position in the log of the request's first event.
     """
 
@@ -172,8 +172,38 @@ class Requests:
         """Number of requests Q."""
         return len(self.user)
 
+    @property
+    def counts(self) -> Positions:
+        """`(Q,)` positives of each request."""
+        return np.diff(self.offsets)
 
-def before(events: Events, histories: Histories, at: Positions) -> Positions:
+    def take(self, rows: NDArray[np.integer]) -> "Requests":
+        """The requests at these positions."""
+        counts = self.counts[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        where = np.repeat(self.offsets[rows] - offsets[:-1], counts) + np.arange(offsets[-1])
+        return Requests(self.user[rows], self.as_of[rows], offsets, self.positives[where], self.event[rows])
+
+    def padded_positives(self) -> Codes:
+        """`(Q, P)` the positives of each request, padded with −1 on the right."""
+        column = np.arange(int(self.counts.max(initial=0)))
+        inside = column < self.counts[:, None]
+        padded = np.full(inside.shape, -1, dtype=np.int32)
+        padded[inside] = self.positives
+        return padded
+
+    def save(self, folder: Path) -> None:
+        """Writes one `.npy` a column into a folder, which is made."""
+        folder.mkdir(parents=True)
+        _save_columns(self, folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote. Raises `ArtifactError` when a column is missing or unreadable."""
+        return cls(**_load_columns(cls, folder))
+
+
+def _before(events: Events, histories: Histories, at: Positions) -> Positions:
     """How many of the acting user's visible positive events come before each event in the total order.
 
     Args:
@@ -210,13 +240,26 @@ def window_requests(
     users = events.user[at]
     if per == "event":
         group, first = np.arange(len(at)), at
-        as_of = before(events, histories, at)
+        as_of = _before(events, histories, at)
     else:
         _, index, group = np.unique(users, return_index=True, return_inverse=True)
         first = at[index]
         as_of = _seen_before_window(events, histories, window)[events.user[first]]
     open_ = ~_among_recent(histories, users, events.item[at], as_of[group], withheld)
     return _grouped(events, first, as_of, group[open_], events.item[at[open_]])
+
+
+def row_requests(events: Events, histories: Histories, at: Positions) -> Requests:
+    """A request for each of these events, with the history before it, and with its item if it is a positive.
+
+    Args:
+        events: the log.
+        histories: visible positive events of that log.
+        at: `(Q,)` positions in the log.
+    """
+    positive = events.positive[at]
+    offsets = np.concatenate([[0], np.cumsum(positive)]).astype(np.int64)
+    return Requests(events.user[at], _before(events, histories, at), offsets, events.item[at[positive]], at)
 
 
 def _seen_before_window(events: Events, histories: Histories, window: int) -> Positions:
@@ -250,6 +293,15 @@ def _grouped(events: Events, first: Positions, as_of: Positions, group: Position
     kept, counts = np.unique(pairs[0], return_counts=True)
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     return Requests(events.user[first[kept]], as_of[kept], offsets, pairs[1].astype(np.int32), first[kept])
+
+
+def _save_columns(table: Events | Requests, folder: Path) -> None:
+    for column in fields(table):
+        np.save(folder / f"{column.name}.npy", getattr(table, column.name), allow_pickle=False)
+
+
+def _load_columns(kind: type[Events] | type[Requests], folder: Path) -> dict[str, NDArray[Any]]:
+    return {column.name: _load(folder / f"{column.name}.npy") for column in fields(kind)}
 
 
 def _load(path: Path, *, mapped: bool = False) -> NDArray[Any]:

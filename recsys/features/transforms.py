@@ -2,7 +2,7 @@
 
 A transform is a frozen value. `fit(config, column)` makes one; `encode(column)` gives embedding rows (`int64`:
 0 padding, 1 out-of-vocabulary or missing) or numbers (`float32`); `rows` and `width` describe the result; `state()` is
-JSON that `restore(state, vocabulary)` takes back. `column` is a plain, unchunked Arrow array. Encoding never raises on an
+JSON that `restore(state, vocabulary)` takes back. `column` is a plain Arrow array. Encoding never raises on an
 unseen, missing or infinite value; a value of the wrong type raises `DataError`.
 """
 

@@ -78,9 +78,7 @@ def _cosine(
     return cosine
 
 
-def _closeness(
-    past: Floats, weights: NDArray[np.float64], own: Floats
-) -> NDArray[np.float64]:
+def _closeness(past: Floats, weights: NDArray[np.float64], own: Floats) -> NDArray[np.float64]:
     """`(B, C)` −|x − weighted mean of the past|."""
     total = np.maximum(weights.sum(axis=1, keepdims=True), 1e-12)
     mean = (past * weights).sum(axis=1, keepdims=True) / total

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from recsys.bundle.format import CATALOGUE, FEATURES, RANKER, ROUTES, STATE, Manifest
 from recsys.errors import ArtifactError, BundleError
+from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Arrays, Field, Floats, InputSpec
 from recsys.features.catalogue import Catalogue
 from recsys.features.encoder import FeatureEncoder
@@ -22,8 +23,6 @@ from recsys.scoring.base import Scorer
 from recsys.scoring.registry import load_scorer, save_scorer
 
 __all__ = ["FunnelParts", "Ranker", "load_parts", "save_parts"]
-
-_ARRAYS = "arrays.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +78,11 @@ def save_parts(parts: FunnelParts, folder: Path) -> None:
     parts.items.save(catalogue / "items.parquet")
     parts.users.save(catalogue / "users.parquet")
     pq.write_table(pa.table({"title": parts.titles.cast(pa.large_string())}), catalogue / "titles.parquet")
-    _save_arrays(_new(catalogue / "item_features"), parts.item_features)
+    save_arrays(catalogue / "item_features", parts.item_features)
     np.save(catalogue / "popularity.npy", np.asarray(parts.popularity, dtype=np.float32), allow_pickle=False)
     state = _new(folder / STATE)
     parts.histories.save(_new(state / "histories"))
-    _save_arrays(_new(state / "user_features"), parts.user_features)
+    save_arrays(state / "user_features", parts.user_features)
     for name, retriever in parts.generator.retrievers.items():
         save_retriever(retriever, _new(folder / ROUTES / name))
     if parts.ranker is not None:
@@ -111,7 +110,7 @@ def load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
 
 def _load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
     catalogue, state = bundle / CATALOGUE, bundle / STATE
-    item_features = _load_arrays(catalogue / "item_features")
+    item_features = load_arrays(catalogue / "item_features")
     retrievers = {route.name: load_retriever(bundle / ROUTES / route.name, item_features) for route in manifest.routes}
     for route in manifest.routes:
         _check_kind(bundle / ROUTES / route.name, retrievers[route.name].kind, route.kind)
@@ -122,7 +121,7 @@ def _load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
         users=Catalogue.load(catalogue / "users.parquet"),
         items=Catalogue.load(catalogue / "items.parquet"),
         titles=pq.read_table(catalogue / "titles.parquet")["title"].combine_chunks(),
-        user_features=_load_arrays(state / "user_features"),
+        user_features=load_arrays(state / "user_features"),
         item_features=item_features,
         histories=Histories.load(state / "histories"),
         popularity=np.load(catalogue / "popularity.npy", allow_pickle=False),
@@ -145,21 +144,6 @@ def _check_kind(folder: Path, found: str, expected: str) -> None:
 def _check_length(name: str, found: int, expected: int, of: str) -> None:
     if found != expected:
         raise BundleError(f"{name}: {found} rows, but the catalogue has {expected} {of}; build the bundle again")
-
-
-def _save_arrays(folder: Path, arrays: Arrays) -> None:
-    # Files are numbered: a column may be named in any alphabet, with slashes.
-    for number, values in enumerate(arrays.values()):
-        np.save(folder / f"{number}.npy", np.ascontiguousarray(values), allow_pickle=False)
-    _write_json(folder / _ARRAYS, list(arrays))
-
-
-def _load_arrays(folder: Path) -> dict[str, np.ndarray[Any, np.dtype[np.generic]]]:
-    # A plain view of the mapped pages: np.memmap itself makes every small gather slower.
-    return {
-        name: np.asarray(np.load(folder / f"{number}.npy", mmap_mode="r", allow_pickle=False))
-        for number, name in enumerate(_read_json(folder / _ARRAYS))
-    }
 
 
 def _write_json(path: Path, value: Mapping[str, Any] | Sequence[str]) -> None:

@@ -1,0 +1,89 @@
+"""What a ranker learns from: a group of labelled items for each request."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Groups", "label_candidates", "sample_groups"]
+
+Codes = NDArray[np.int32]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Labelled items of Q requests.
+
+    Attributes:
+        codes: `(Q, G)` item codes, −1 where a group is shorter.
+        labels: `(Q, G)` float32, 1 for positives.
+    """
+
+    codes: Codes
+    labels: NDArray[np.float32]
+
+
+def label_candidates(codes: Codes, offsets: NDArray[np.int64], positives: Codes) -> NDArray[np.float32]:
+    """`(Q, C)` 1 where a candidate is among its request's positives, else 0.
+
+    Args:
+        codes: `(Q, C)` candidates, −1 pads.
+        offsets: `(Q + 1,)` where each request's positives begin.
+        positives: item codes, ascending within a request.
+    """
+    width = np.int64(max(codes.max(initial=0), positives.max(initial=0)) + 2)
+    owner = np.repeat(np.arange(len(codes), dtype=np.int64), np.diff(offsets))
+    wanted = np.arange(len(codes), dtype=np.int64)[:, None] * width + codes
+    return (np.isin(wanted, owner * width + positives) & (codes >= 0)).astype(np.float32)
+
+
+def sample_groups(
+    codes: Codes,
+    labels: NDArray[np.float32],
+    withheld: Codes,
+    *,
+    candidate_negatives: int,
+    uniform_negatives: int,
+    n_items: int,
+    rng: np.random.Generator,
+) -> Groups:
+    """Each request's positives among its candidates, with negatives drawn from the other candidates and from all items.
+
+    A positive no route found is left out: the ranker never meets one in service.
+
+    Args:
+        codes: `(Q, C)` candidates, −1 pads.
+        labels: `(Q, C)` from `label_candidates`.
+        withheld: `(Q, X)` items that are no negatives (history and positives), padded with −1.
+        candidate_negatives: at most this many of the other candidates, drawn without replacement.
+        uniform_negatives: this many draws from the catalogue; those that hit a candidate, a withheld item or one
+            another are dropped.
+        n_items: size of the catalogue.
+        rng: randomness.
+    """
+    positive = labels > 0
+    # Positives first, then candidates in random order, padding last.
+    keys = np.where(positive, -1.0, np.where(codes >= 0, rng.random(codes.shape), 2.0))
+    wanted = positive.sum(axis=1) + candidate_negatives
+    width = int(min(codes.shape[1], wanted.max(initial=0)))
+    order = np.argsort(keys, axis=1, kind="stable")[:, :width]
+    kept = np.arange(width) < wanted[:, None]
+    drawn = np.where(kept, np.take_along_axis(codes, order, axis=1), np.int32(-1))
+    truth = np.where(kept, np.take_along_axis(labels, order, axis=1), np.float32(0))
+    if uniform_negatives == 0:
+        return Groups(drawn, truth)
+    extra = _uniform(codes, withheld, uniform_negatives, n_items, rng)
+    return Groups(np.concatenate([drawn, extra], axis=1), np.pad(truth, ((0, 0), (0, uniform_negatives))))
+
+
+def _uniform(codes: Codes, withheld: Codes, count: int, n_items: int, rng: np.random.Generator) -> Codes:
+    drawn = rng.integers(0, n_items, (len(codes), count), dtype=np.int32)
+    base = np.arange(len(codes), dtype=np.int64)[:, None] * (n_items + 1) + 1
+    taken = np.concatenate([(base + codes).ravel(), (base + withheld).ravel()])
+    repeated = np.zeros(drawn.shape, dtype=bool)
+    ranked = np.argsort(drawn, axis=1, kind="stable")
+    ascending = np.take_along_axis(drawn, ranked, axis=1)
+    again = np.pad(ascending[:, 1:] == ascending[:, :-1], ((0, 0), (1, 0)))
+    np.put_along_axis(repeated, ranked, again, axis=1)
+    return np.where(np.isin(base + drawn, taken) | repeated, np.int32(-1), drawn)
