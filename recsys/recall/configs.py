@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from recsys.settings import Settings
-from recsys.training.config import TrainingConfig
+from recsys.training.config import OptimiserConfig, TrainingConfig
 
 __all__ = ["DSSMConfig", "ItemCFConfig", "PopularConfig", "RouteConfig"]
 
@@ -38,17 +38,24 @@ class DSSMConfig(Settings):
     """Two towers (Huang 2013; Yi 2019): user features and history against item id and features."""
 
     kind: Literal["dssm"]
-    embedding_dim: PositiveInt = 32
-    hidden: tuple[PositiveInt, ...] = (64,)
-    output_dim: PositiveInt = 32
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    embedding_dim: PositiveInt = 64
+    hidden: tuple[PositiveInt, ...] = (128,)
+    """Layers that correct the decayed mean of the history."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
+    """On item vectors; half of it on hidden layers."""
     temperature: PositiveFloat = 0.07
     logq_correction: bool = True
+    history_length: PositiveInt = 20
+    """The most recent items the query tower reads."""
+    min_history: NonNegativeInt = 3
+    """Events with fewer before them are no training positives."""
     user_fields: tuple[str, ...] | None = None
     """`null`: every user field except `user_id`."""
     item_fields: tuple[str, ...] | None = None
     """`null`: every item field."""
-    training: TrainingConfig = TrainingConfig()
+    training: TrainingConfig = TrainingConfig(
+        epochs=6, batch_size=1024, patience=0, optimiser=OptimiserConfig(learning_rate=5e-3)
+    )
 
 
 RouteConfig = Annotated[PopularConfig | ItemCFConfig | DSSMConfig, Field(discriminator="kind")]

@@ -1,0 +1,188 @@
+"""`candidates`: fusion weights, and the labelled items the ranker trains on and is validated on."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from pipelines.inputs import Features, Log, request_queries, withheld_length
+from pipelines.stage import Metrics, Stage, StageContext
+from recsys.bundle.format import FusionSpec, Policy
+from recsys.config import Config
+from recsys.data.sampling import Groups, label_candidates, sample_groups
+from recsys.data.split import RANK, RECALL, VALID
+from recsys.features.arrays import load_arrays, save_arrays
+from recsys.features.batch import Codes, QueryBatch
+from recsys.features.history import Histories, Requests, row_requests, window_requests
+from recsys.funnel.candidates import CandidateGenerator, withheld
+from recsys.funnel.match_features import MatchFeatures
+from recsys.funnel.route_features import route_features
+from recsys.retrieval.base import Retriever
+from recsys.retrieval.fusion import Candidates, fit_weights
+from recsys.retrieval.registry import load_retriever
+
+__all__ = ["GroupedRequests", "load_fusion", "load_routes", "stage"]
+
+
+def stage(config: Config) -> Stage:
+    """The stage."""
+    samples = None if config.ranking is None else config.ranking.samples
+    return Stage(
+        "candidates",
+        partial(_run, config),
+        config={"fusion": config.fusion, "policy": config.policy, "ranking": {"samples": samples}},
+        inputs=("ingest", "split", "features", *(f"recall.{name}" for name in config.routes)),
+        modules=("pipelines.candidates",),
+        seed=config.seed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupedRequests:
+    """Requests with a group of labelled items each, as this stage hands them to the ranker.
+
+    Attributes:
+        requests: Q requests.
+        groups: their items.
+        route: `route.*` arrays `(Q, G)`; none for labelled rows of the log.
+    """
+
+    requests: Requests
+    groups: Groups
+    route: dict[str, np.ndarray[Any, Any]]
+
+    def save(self, folder: Path) -> None:
+        """Writes everything into a folder, which is made."""
+        self.requests.save(folder / "requests")
+        save_arrays(folder / "groups", {"codes": self.groups.codes, "labels": self.groups.labels})
+        save_arrays(folder / "route", self.route)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads what `save` wrote."""
+        groups = Groups(**load_arrays(folder / "groups"))
+        return cls(Requests.load(folder / "requests"), groups, load_arrays(folder / "route"))
+
+
+def load_routes(config: Config, context: StageContext, phase: str, features: Features) -> dict[str, Retriever]:
+    """The retrievers of a phase by route name."""
+    return {
+        name: load_retriever(context.inputs[f"{phase}.{name}"] / "retriever", features.item) for name in config.routes
+    }
+
+
+def load_fusion(folder: Path) -> FusionSpec:
+    """The settled fusion that this stage wrote."""
+    return FusionSpec.model_validate_json((folder / "fusion.json").read_bytes())
+
+
+def _run(config: Config, context: StageContext) -> Metrics:
+    log, features = Log.load(context.inputs["split"]), Features.load(context.inputs["features"])
+    work = _Work(config, context, log, features, log.histories(config))
+    fusion = work.fit_fusion()
+    (context.folder / "fusion.json").write_text(fusion.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    weights = {f"weight/{name}": weight for name, weight in fusion.weights.items()}
+    if config.ranking is None:
+        return weights
+    train, valid = work.rows() if config.ranking.samples.kind == "events" else work.groups(fusion)
+    train.save(context.folder / "train")
+    valid.save(context.folder / "valid")
+    sizes = {"train/requests": len(train.requests), "valid/requests": len(valid.requests)}
+    positives = {
+        "train/positives": float(train.groups.labels.sum()),
+        "valid/positives": float(valid.groups.labels.sum()),
+    }
+    return {**weights, **sizes, **positives}
+
+
+class _Work:
+    """The stage's inputs, and the steps that share them."""
+
+    def __init__(
+        self, config: Config, context: StageContext, log: Log, features: Features, histories: Histories
+    ) -> None:
+        self.config = config
+        self.context = context
+        self.log = log
+        self.features = features
+        self.histories = histories
+        self.routes = load_routes(config, context, "recall", features)
+        self.policy = Policy.model_validate(config.policy.model_dump())
+
+    def requests(self, window: int) -> Requests:
+        per = "window" if self.config.ranking is None else self.config.ranking.samples.per
+        withhold = withheld_length(self.config)
+        return window_requests(self.log.events, self.histories, window, per=per, withheld=withhold)
+
+    def queries(self, requests: Requests) -> QueryBatch:
+        ingested = self.context.inputs["ingest"]
+        return request_queries(requests, histories=self.histories, features=self.features, ingested=ingested)
+
+    def generator(self, weights: dict[str, float]) -> CandidateGenerator:
+        fusion = self.config.fusion
+        spec = FusionSpec(k=fusion.k, weights=weights, per_route=fusion.per_route, candidates=fusion.candidates)
+        return CandidateGenerator(self.routes, spec, self.policy)
+
+    def fit_fusion(self) -> FusionSpec:
+        equal = dict.fromkeys(self.routes, 1.0)
+        given = self.config.fusion.weights
+        if isinstance(given, dict):
+            return self.generator(given).fusion
+        if given == "equal" or len(self.routes) == 1:
+            return self.generator(equal).fusion
+        requests = self.requests(RANK)
+        lists = self.generator(equal).lists(self.queries(requests))
+        fitted = fit_weights(lists, requests.offsets, requests.positives, self.config.fusion.k)
+        return self.generator(fitted).fusion
+
+    def groups(self, fusion: FusionSpec) -> tuple[GroupedRequests, GroupedRequests]:
+        """Sampled candidates of the rank window; all candidates of the valid window."""
+        return self._grouped(RANK, fusion, sampled=True), self._grouped(VALID, fusion, sampled=False)
+
+    def _grouped(self, window: int, fusion: FusionSpec, *, sampled: bool) -> GroupedRequests:
+        requests = self.requests(window)
+        queries = self.queries(requests)
+        candidates = self.generator(fusion.weights).generate(queries)
+        labels = label_candidates(candidates.codes, requests.offsets, requests.positives)
+        if not sampled:
+            return GroupedRequests(requests, Groups(candidates.codes, labels), self._route(queries, None, candidates))
+        # A group without a positive teaches nothing about order.
+        kept = np.flatnonzero(labels.sum(axis=1) > 0)
+        requests, queries = requests.take(kept), queries.take(kept)
+        candidates, labels = candidates.take(kept), labels[kept]
+        groups = self._sample(requests, queries, candidates, labels)
+        return GroupedRequests(requests, groups, self._route(queries, groups.codes, candidates))
+
+    def _sample(
+        self, requests: Requests, queries: QueryBatch, candidates: Candidates, labels: np.ndarray[Any, Any]
+    ) -> Groups:
+        assert self.config.ranking is not None
+        samples = self.config.ranking.samples
+        return sample_groups(
+            candidates.codes,
+            labels,
+            np.concatenate([withheld(queries, self.policy), requests.padded_positives()], axis=1),
+            candidate_negatives=samples.candidate_negatives,
+            uniform_negatives=samples.uniform_negatives,
+            n_items=len(self.log.items),
+            rng=np.random.default_rng(self.context.seed),
+        )
+
+    def _route(
+        self, queries: QueryBatch, codes: Codes | None, candidates: Candidates
+    ) -> dict[str, np.ndarray[Any, Any]]:
+        match = MatchFeatures(self.features.item)
+        items = candidates.codes if codes is None else codes
+        return dict(route_features(self.routes, queries, items, candidates, match=match))
+
+    def rows(self) -> tuple[GroupedRequests, GroupedRequests]:
+        """The labelled rows of the training windows and of the valid window: one item a request."""
+        return self._rows((RECALL, RANK)), self._rows((VALID,))
+
+    def _rows(self, windows: tuple[int, ...]) -> GroupedRequests:
+        events = self.log.events
+        at = np.flatnonzero(np.isin(events.window, windows))
+        groups = Groups(events.item[at][:, None], events.positive[at][:, None].astype(np.float32))
+        return GroupedRequests(row_requests(events, self.histories, at), groups, {})

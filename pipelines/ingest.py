@@ -1,0 +1,50 @@
+"""`ingest`: the user's files become canonical tables."""
+
+import json
+from functools import partial
+from pathlib import Path
+
+from pipelines.stage import Metrics, Stage, StageContext
+from recsys.config import Config
+from recsys.data.config import TableConfig
+from recsys.data.files import find_files
+from recsys.data.ingest import ingest
+from recsys.errors import DataError
+
+__all__ = ["stage"]
+
+
+def stage(config: Config) -> Stage:
+    """The stage."""
+    return Stage(
+        "ingest",
+        partial(_run, config),
+        config={"data": config.data},
+        modules=("pipelines.ingest",),
+        files=tuple(path for name in ("interactions", "users", "items") for path in _files(config, name)),
+    )
+
+
+def _files(config: Config, name: str) -> list[Path]:
+    table: TableConfig | None = getattr(config.data, name)
+    if table is None:
+        return []
+    try:
+        return find_files(table, name)
+    except DataError:
+        # Running the stage says what is missing; asking for its status must not fail.
+        return [Path(table.path)]
+
+
+def _run(config: Config, context: StageContext) -> Metrics:
+    report = ingest(config.data, context.folder)
+    (context.folder / "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    metrics = {}
+    for name, table in report.tables.items():
+        if table.rejected or table.duplicates:
+            context.say(
+                f"{name}: kept {table.kept:,} of {table.read:,} rows; {table.rejected:,} rejected "
+                f"(see rejected.parquet), {table.duplicates:,} duplicates dropped"
+            )
+        metrics |= {f"{name}/{what}": getattr(table, what) for what in ("read", "kept", "rejected", "duplicates")}
+    return metrics

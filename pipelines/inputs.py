@@ -1,0 +1,87 @@
+"""What stages read of one another's outputs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from recsys.config import Config
+from recsys.data.split import visible
+from recsys.data.tables import Dataset
+from recsys.features.arrays import load_arrays
+from recsys.features.batch import QueryBatch
+from recsys.features.catalogue import Catalogue
+from recsys.features.encoder import FeatureEncoder
+from recsys.features.history import Events, Histories, Requests
+
+__all__ = ["Features", "Log", "request_queries", "withheld_length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the split stage wrote: the coded log."""
+
+    users: Catalogue
+    items: Catalogue
+    events: Events
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads it."""
+        return cls(
+            Catalogue.load(folder / "users.parquet"),
+            Catalogue.load(folder / "items.parquet"),
+            Events.load(folder / "events"),
+        )
+
+    def histories(self, config: Config) -> Histories:
+        """Every event that may ever be seen, by user."""
+        return Histories.build(self.events, len(self.users), visible(self.events.window, config.split))
+
+    def fitted_on(self, windows: tuple[int, ...]) -> Histories:
+        """The positive events of these windows, by user: what a route is fitted on."""
+        return Histories.build(self.events, len(self.users), np.isin(self.events.window, windows))
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the features stage wrote: the fitted encoder, and every user and item encoded, by code."""
+
+    encoder: FeatureEncoder
+    user: dict[str, np.ndarray[Any, Any]]
+    item: dict[str, np.ndarray[Any, Any]]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Reads it."""
+        return cls(FeatureEncoder.load(folder / "encoder"), load_arrays(folder / "user"), load_arrays(folder / "item"))
+
+
+def request_queries(requests: Requests, *, histories: Histories, features: Features, ingested: Path) -> QueryBatch:
+    """Requests with the history, the user's features and the context they are asked with.
+
+    Args:
+        requests: Q requests; the context is that of each one's event.
+        histories: visible events.
+        features: encoded users.
+        ingested: output of the ingest stage; read only when there is context to encode.
+    """
+    history, lengths = histories.batch(requests.user, requests.as_of)
+    known: dict[str, Any] = {name: values[requests.user] for name, values in features.user.items()}
+    if features.encoder.fields("context"):
+        log = Dataset.load(ingested).interactions
+        known |= features.encoder.encode("context", log.take(pa.array(requests.event)))
+    return QueryBatch(history, lengths, known)
+
+
+def withheld_length(config: Config) -> int:
+    """How many of the last items of a history are never recommended."""
+    match config.policy.exclude_seen:
+        case "never":
+            return 0
+        case "recent":
+            return config.policy.recent
+        case _:
+            return int(np.iinfo(np.int32).max)

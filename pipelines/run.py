@@ -1,0 +1,85 @@
+"""The pipeline of a configuration: its stages, and running them under a tracker."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines import bundle, candidates, evaluate, features, ingest, ranking, recall, split
+from pipelines.graph import Observer, Observers, execute
+from pipelines.stage import Stage
+from pipelines.store import Artifact
+from pipelines.tracking import TrackingObserver
+from recsys.config import Config
+from recsys.release.publish import publish_bundle
+
+__all__ = ["RunResult", "run_pipeline", "stages_for"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a run left behind.
+
+    Attributes:
+        artifacts: by stage.
+        bundle: the published bundle; `None` when the run was told to stop before it.
+    """
+
+    artifacts: dict[str, Artifact]
+    bundle: Path | None
+
+
+def stages_for(config: Config) -> list[Stage]:
+    """The stages of a configuration, in an order in which they can run."""
+    refit = [recall.stage(config, name, "refit") for name in config.routes] if config.refit != "none" else []
+    return [
+        ingest.stage(config),
+        split.stage(config),
+        features.stage(config),
+        *(recall.stage(config, name, "recall") for name in config.routes),
+        candidates.stage(config),
+        *([ranking.stage(config)] if config.ranking is not None else []),
+        *refit,
+        bundle.stage(config),
+        evaluate.stage(config),
+    ]
+
+
+def run_pipeline(
+    config: Config,
+    *,
+    until: str | None = None,
+    force: Sequence[str] = (),
+    observer: Observer | None = None,
+    wait: bool = True,
+) -> RunResult:
+    """Brings every stage up to date, publishes the bundle if it is a new one, and records the run.
+
+    Args:
+        config: the pipeline.
+        until: the last stage wanted, or a family of stages.
+        force: stages that run even if they are up to date.
+        observer: told what happens.
+        wait: wait for another run in the same workspace; otherwise fail.
+
+    Raises:
+        RecsysError: a stage failed, or the workspace cannot be used; finished stages are kept.
+    """
+    workspace = Path(config.workspace)
+    watcher = observer or Observer()
+    tracking = TrackingObserver(config, watcher)
+    with tracking:
+        artifacts = execute(
+            stages_for(config),
+            workspace,
+            until=until,
+            force=force,
+            observer=Observers(watcher, tracking),
+            wait=wait,
+        )
+        published = None
+        if "bundle" in artifacts and "evaluate" in artifacts:
+            published = publish_bundle(
+                artifacts["bundle"].folder / bundle.BUNDLE, workspace / "bundles", run_id=tracking.run_id
+            )
+            tracking.published(published)
+    return RunResult(artifacts, published)

@@ -1,0 +1,49 @@
+"""`split`: outside ids become codes, every event falls into a window."""
+
+from functools import partial
+
+import numpy as np
+
+from pipelines.stage import Metrics, Stage, StageContext
+from recsys.config import Config
+from recsys.data.split import RANK, RECALL, TEST, VALID, assign_windows
+from recsys.data.tables import Dataset
+from recsys.errors import DataError
+from recsys.features.catalogue import item_catalogue, user_catalogue
+from recsys.features.history import events_from
+
+__all__ = ["stage"]
+
+_NAMES = {RECALL: "recall", RANK: "rank", VALID: "valid", TEST: "test"}
+
+
+def stage(config: Config) -> Stage:
+    """The stage."""
+    return Stage(
+        "split",
+        partial(_run, config),
+        config={"split": config.split, "data": {"positive": config.data.positive}},
+        inputs=("ingest",),
+        modules=("pipelines.split",),
+        seed=config.seed,
+    )
+
+
+def _run(config: Config, context: StageContext) -> Metrics:
+    dataset = Dataset.load(context.inputs["ingest"])
+    users, items = user_catalogue(dataset), item_catalogue(dataset)
+    log = dataset.interactions
+    time = log["timestamp"].cast("int64").to_numpy() if "timestamp" in log.column_names else None
+    windows = assign_windows(users.encode(log["user_id"]), time, config.split, np.random.default_rng(context.seed))
+    events = events_from(dataset, users, items, config.data, windows)
+    for window in (RECALL, TEST):
+        if not (events.positive & (events.window == window)).any():
+            raise DataError(
+                f"split: none of the {int((events.window == window).sum()):,} events of the {_NAMES[window]} window "
+                f"is a positive, out of {len(events):,} events; expected some: check data.positive and the shares"
+            )
+    users.save(context.folder / "users.parquet")
+    items.save(context.folder / "items.parquet")
+    events.save(context.folder / "events")
+    counts = {f"{name}/events": int((events.window == window).sum()) for window, name in _NAMES.items()}
+    return {"users": len(users), "items": len(items), "positives": int(events.positive.sum()), **counts}
