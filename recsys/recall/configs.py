@@ -26,8 +26,10 @@ class ItemCFConfig(Settings):
     """Two events of a user this many steps apart or fewer count as a pair. Ignored when `data.order` is `none`."""
     distance_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
     """Weight of a pair a step further apart."""
+    backward: Annotated[float, Field(ge=0, le=1)] = 0.7
+    """Weight of a pair read against the order: what came before counts less than what comes next."""
     popularity_penalty: NonNegativeFloat = 0.3
-    """Exponent on the candidate's count in the denominator."""
+    """Exponent on both items' counts in the denominator."""
     neighbours: PositiveInt = 200
     """Weights kept for each item."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 0.8

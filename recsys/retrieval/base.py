@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
-from recsys.features.batch import Codes, Floats, QueryBatch
+from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
 
 __all__ = ["Retriever"]
 
@@ -43,6 +43,14 @@ class Retriever(Protocol):
         ...
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote. Raises `ArtifactError` when a file is missing, damaged or inconsistent."""
+    def load(cls, folder: Path, item_features: Arrays) -> Self:
+        """Reads what `save` wrote.
+
+        Args:
+            folder: what `save` was given.
+            item_features: encoded `item.*` arrays; only query encoders that read past items look at them.
+
+        Raises:
+            ArtifactError: a file is missing, damaged or inconsistent.
+        """
         ...

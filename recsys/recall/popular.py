@@ -1,0 +1,22 @@
+"""The most popular items, recent events weighing more."""
+
+import numpy as np
+
+from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.configs import PopularConfig
+from recsys.retrieval.base import Retriever
+from recsys.retrieval.static import StaticRetriever
+
+__all__ = ["fit"]
+
+_DAY = 86_400_000_000
+"""Microseconds."""
+
+
+def fit(config: PopularConfig, data: TrainingData, context: FitContext) -> Retriever:
+    """Score of an item: Σ over its events of 0.5^(age / half-life); plain counts without a half-life."""
+    if config.half_life_days is None:
+        return StaticRetriever(data.counts.astype(np.float32))
+    age = (data.now - data.time) / (_DAY * config.half_life_days)
+    scores = np.bincount(data.histories.items, weights=np.exp2(-age), minlength=data.n_items)
+    return StaticRetriever(scores.astype(np.float32))

@@ -1,0 +1,23 @@
+"""Every route by the kind a configuration gives it."""
+
+import importlib
+from typing import cast
+
+from recsys.recall.base import FitContext, RouteModule, TrainingData
+from recsys.recall.configs import RouteConfig
+from recsys.retrieval.base import Retriever
+
+__all__ = ["ROUTES", "fit_route"]
+
+ROUTES: dict[str, str] = {
+    "dssm": "recsys.recall.dssm",
+    "itemcf": "recsys.recall.itemcf",
+    "popular": "recsys.recall.popular",
+}
+"""Modules, imported when they are needed: only some routes need torch."""
+
+
+def fit_route(config: RouteConfig, data: TrainingData, context: FitContext) -> Retriever:
+    """Fits the route of a configuration."""
+    module = cast(RouteModule, importlib.import_module(ROUTES[config.kind]))
+    return module.fit(config, data, context)

@@ -1,0 +1,75 @@
+"""Item-to-item weights summed over the history."""
+
+import json
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+from scipy import sparse
+
+from recsys.errors import ArtifactError
+from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
+from recsys.retrieval.static import read_array
+from recsys.retrieval.topk import gather, only, top_k
+
+__all__ = ["NeighboursRetriever"]
+
+_PARTS = ("data", "indices", "indptr")
+
+
+class NeighboursRetriever:
+    """score(j) = Σ_p query_decay^p · W[item p steps back, j] over the recent history.
+
+    Args:
+        weights: `(N, N)` sparse, not negative: row is the item of the history, column the item recommended.
+        query_decay: weight of a history item one step further back, in (0, 1].
+        history: the most recent items that count.
+    """
+
+    kind: ClassVar[str] = "neighbours"
+
+    def __init__(self, weights: sparse.csr_matrix, *, query_decay: float = 1.0, history: int = 60) -> None:
+        self._weights = sparse.csr_matrix(weights, dtype=np.float32)
+        self._decay = query_decay
+        self._history = history
+
+    def retrieve(self, queries: QueryBatch, k: int, *, allowed: Codes | None = None) -> tuple[Codes, Floats]:
+        """See `Retriever`; an item that no history item is related to is never returned."""
+        return top_k(only(self._scores(queries), allowed), k)
+
+    def score(self, queries: QueryBatch, codes: Codes) -> Floats:
+        """See `Retriever`."""
+        return gather(self._scores(queries), codes)
+
+    def _scores(self, queries: QueryBatch) -> Floats:
+        """`(B, N)`."""
+        recent = queries.recent(self._history)
+        real = recent >= 0
+        rows, columns = np.nonzero(real)
+        back = np.minimum(queries.lengths, self._history)[rows] - 1 - columns
+        weights = np.power(self._decay, back, dtype=np.float32)
+        shape = (len(queries), self._weights.shape[0])
+        asked = sparse.csr_matrix((weights, (rows, recent[real])), shape=shape)
+        scores: Floats = (asked @ self._weights).toarray()
+        return np.where(scores > 0, scores, np.float32(-np.inf))
+
+    def save(self, folder: Path) -> None:
+        """See `Retriever`."""
+        for part in _PARTS:
+            np.save(folder / f"{part}.npy", getattr(self._weights, part), allow_pickle=False)
+        settings = {"items": self._weights.shape[0], "query_decay": self._decay, "history": self._history}
+        (folder / "neighbours.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, item_features: Arrays) -> Self:
+        """See `Retriever`."""
+        data, indices, indptr = (read_array(folder / f"{part}.npy") for part in _PARTS)
+        try:
+            settings = json.loads((folder / "neighbours.json").read_text(encoding="utf-8"))
+            count = int(settings["items"])
+            weights = sparse.csr_matrix((data, indices, indptr), shape=(count, count))
+            # scipy trusts its input: an index out of range would read foreign memory.
+            weights.check_format(full_check=True)
+            return cls(weights, query_decay=float(settings["query_decay"]), history=int(settings["history"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder}: not neighbour weights ({error}); fit the route again") from error
