@@ -91,7 +91,7 @@ def contains(rows: Codes, codes: Codes) -> NDArray[np.bool_]:
         return np.zeros(codes.shape, dtype=bool)
     wanted = base + codes
     found = keys[np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)] == wanted
-    return found & (codes >= 0)
+    return np.asarray(found & (codes >= 0))
 
 
 def keep_first(codes: Codes, scores: Floats, keep: NDArray[np.bool_], k: int) -> tuple[Codes, Floats]:

@@ -1,5 +1,6 @@
 """Attention of a candidate over the history."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -34,7 +35,7 @@ class TargetAttention(nn.Module):
             nn.init.uniform_(weight, -((3 * dim) ** -0.5), (3 * dim) ** -0.5)
         widths = (*hidden, 1)
         self.activations = nn.ModuleList(ACTIVATIONS[activation](width) for width in hidden)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, query: Tensor, keys: Tensor, mask: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Pools the history for each candidate.
@@ -49,17 +50,19 @@ class TargetAttention(nn.Module):
             `(B, C, K)`.
         """
         weights = self._weights(query, keys, mask, candidates).masked_fill(~mask.unsqueeze(1), 0.0)
-        return weights @ keys
+        pooled: Tensor = weights @ keys
+        return pooled
 
     def _weights(self, query: Tensor, keys: Tensor, mask: Tensor, candidates: Tensor | None) -> Tensor:
         counted = mask.unsqueeze(1) if candidates is None else mask.unsqueeze(1) & candidates.unsqueeze(2)
         x = self.query(query).unsqueeze(2) + self.key(keys).unsqueeze(1) + self._products(query, keys)
         for activation, layer in zip(self.activations, self.layers, strict=True):
             x = layer(activation(x, counted))
-        return x.squeeze(-1)
+        scores: Tensor = x.squeeze(-1)
+        return scores
 
     def _products(self, query: Tensor, keys: Tensor) -> Tensor:
         """W_p·(q∘k): `(B, C, L, H)`."""
         folded = query.unsqueeze(2) * self.product  # (B, C, H, K)
         products = folded.flatten(1, 2) @ keys.transpose(1, 2)  # (B, C·H, L)
-        return products.unflatten(1, folded.shape[1:3]).transpose(2, 3)
+        return products.reshape(*folded.shape[:3], -1).transpose(2, 3)

@@ -1,5 +1,6 @@
 """Feed-forward networks over requests and candidates."""
 
+import itertools
 from collections.abc import Sequence
 
 from torch import Tensor, nn
@@ -77,7 +78,7 @@ class MLP(nn.Module):
             raise ValueError("hidden is empty; expected the width of at least one hidden layer")
         self.first = SplitLinear(request, candidate, hidden[0])
         widths = (*hidden, out)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(
             _Block(width, activation=activation, dropout=dropout, batch_norm=batch_norm) for width in hidden
         )

@@ -19,8 +19,11 @@ class _NeuralRanker(Settings):
         64,
     )
     dropout: Dropout = 0.2
+    embedding_dropout: Dropout = 0.2
     fields: tuple[str, ...] | None = None
     """Model inputs by full name (`user.age`, `item.genres`, `route.itemcf.score`); `null`: all of them."""
+    exclude: tuple[str, ...] = ()
+    """Model inputs left out, by full name."""
 
 
 class DeepFMConfig(_NeuralRanker):

@@ -1,7 +1,7 @@
 """The route contract: `fit(config, data, context) -> Retriever`.
 
-A route's module trains on `TrainingData` and gives back what serves. Same seed, same machine, same bytes. A user without
-events, and an item that no event names, must not disturb it.
+A route's module trains on `TrainingData` and gives back what serves. Same seed, same machine, same bytes. A user
+without events, and an item that no event names, must not disturb it.
 """
 
 from collections.abc import Callable

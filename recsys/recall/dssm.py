@@ -1,12 +1,13 @@
 """Two towers: a request's features and history against an item's id and features.
 
 Huang 2013 (DSSM) for the towers; Yi 2019 for the in-batch softmax with temperature and logQ correction. The query tower
-starts out as an exponentially decayed mean of the history's item vectors, the strongest simple query there is, and learns
-its corrections from there: with freshly drawn layers instead, small logs never catch up with it.
+starts out as an exponentially decayed mean of the history's item vectors, the strongest simple query there is, and
+learns its corrections from there: with freshly drawn layers instead, small logs never catch up with it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -39,7 +40,10 @@ _ITEMS = 4096
 
 
 class _FieldSum(nn.Module):
-    """The sum of the embeddings of index fields and of a linear map of the numbers, `(…)` to `(…, D)`."""
+    """The sum of the embeddings of index fields and of a linear map of the numbers, `(…)` to `(…, D)`.
+
+    The embeddings are passed in, not held: both towers and both kinds of items share them.
+    """
 
     def __init__(self, fields: Sequence[Field], embeddings: EmbeddingCollection) -> None:
         super().__init__()
@@ -80,15 +84,16 @@ class QueryTower(nn.Module):
         self.from_long = nn.Linear(dim, dim, bias=False)
         widths = (3 * dim, *config.hidden)
         layers: list[nn.Module] = []
-        for width, following in zip(widths[:-1], widths[1:], strict=True):
+        for width, following in pairwise(widths):
             layers += [nn.Linear(width, following), nn.GELU(), nn.Dropout(config.dropout / 2)]
-        self.correction = nn.Sequential(*layers, nn.Linear(widths[-1], dim))
+        last = nn.Linear(widths[-1], dim)
+        self.correction = nn.Sequential(*layers, last)
         self.dropout = nn.Dropout(config.dropout)
         with torch.no_grad():
             self.from_short.weight.copy_(torch.eye(dim))
             self.from_long.weight.zero_()
-            self.correction[-1].weight.zero_()
-            self.correction[-1].bias.zero_()
+            last.weight.zero_()
+            last.bias.zero_()
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """`(B, D)`."""
@@ -125,7 +130,7 @@ class TwoTower(nn.Module):
         """`item.*` inputs `(…)` to vectors of length 1, `(…, D)`."""
         return functional.normalize(self.dropout(self.item(inputs, self.embeddings)), dim=-1)
 
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, inputs: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """`(B, B)` scores of every request against every request's item: cosine / temperature − log q(item).
 
         Items drawn as somebody's positive are negatives of everyone else in proportion to their popularity q;
@@ -254,8 +259,9 @@ def _selected(fields: Sequence[Field], names: Sequence[str] | None, leave_out: s
 def _logq(data: TrainingData, config: DSSMConfig) -> Floats:
     if not config.logq_correction:
         return np.zeros(data.n_items, dtype=np.float32)
-    counts = np.bincount(data.histories.items, minlength=data.n_items) + 1.0
-    return np.log(counts / counts.sum()).astype(np.float32)
+    counts = data.counts + 1.0
+    shares: Floats = np.log(counts / counts.sum()).astype(np.float32)
+    return shares
 
 
 @torch.no_grad()

@@ -16,9 +16,9 @@ __all__ = ["fit"]
 def fit(config: ItemCFConfig, data: TrainingData, context: FitContext) -> Retriever:
     """Two items are related by how often and how closely one follows the other.
 
-    W[i, j] = Σ distance_decay^(steps − 1) over every j at most `window` steps after an i of the same user, plus `backward`
-    times the same with i and j exchanged, over (count_i · count_j)^popularity_penalty; the best `neighbours` of each
-    row are kept. Without order every pair of a user's items counts once, both ways.
+    W[i, j] = Σ distance_decay^(steps − 1) over every j at most `window` steps after an i of the same user, plus
+    `backward` times the same with i and j exchanged, over (count_i · count_j)^popularity_penalty; the best `neighbours`
+    of each row are kept. Without order every pair of a user's items counts once, both ways.
     """
     pairs = _in_order(config, data.histories, data.n_items) if data.ordered else _together(data.histories, data.n_items)
     scale = np.maximum(data.counts, 1).astype(np.float64) ** -config.popularity_penalty

@@ -16,8 +16,10 @@ class OptimiserConfig(Settings):
     learning_rate: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 0.0
     """On matrices of the network, never on biases and norms."""
-    embedding_l2: NonNegativeFloat = 0.0
-    """Decay of the embedding rows a batch touches."""
+    embedding_weight_decay: NonNegativeFloat = 0.0
+    """On embedding tables; not on those too large for dense gradients."""
+    schedule: Literal["constant", "cosine"] = "cosine"
+    """How the learning rate goes down over all epochs: not at all, or along a cosine to zero."""
 
 
 class TrainingConfig(Settings):

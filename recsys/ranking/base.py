@@ -1,0 +1,175 @@
+"""The ranker contract: `forward(inputs, mask) -> (B, C, T)` logits, and what rankers share.
+
+A ranker reads exactly the inputs of its `spec`. Whatever depends on the request alone is computed once a request.
+Padded candidates and padded history change nothing for the others.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recsys.errors import ConfigError
+from recsys.features.assemble import HISTORY_MASK
+from recsys.features.batch import Field, InputSpec, Side
+from recsys.nn.embedding import EmbeddingCollection
+from recsys.nn.mlp import MLP
+from recsys.nn.norm import InputStandardise
+from recsys.ranking.configs import DINConfig, RankerConfig
+from recsys.training.batches import Samples
+
+__all__ = ["FieldInputs", "Ranker", "select_inputs"]
+
+_REQUEST: tuple[Side, ...] = ("user", "context")
+_CANDIDATE: tuple[Side, ...] = ("item", "route")
+
+
+def select_inputs(spec: InputSpec, config: RankerConfig) -> InputSpec:
+    """The inputs a ranker reads: those named, or all, without those excluded; history only where the model reads it.
+
+    Args:
+        spec: every input there is.
+        config: of the ranker.
+
+    Raises:
+        ConfigError: a name is no input, or nothing that differs between candidates is left.
+    """
+    known = {field.name for field in spec.fields}
+    for name in (*(config.fields or ()), *config.exclude):
+        if name not in known:
+            raise ConfigError(f"ranking.model: no model input {name}; there are {', '.join(sorted(known))}")
+    sequence = isinstance(config, DINConfig)
+    chosen = [f for f in spec.fields if _wanted(f, config) and (sequence or f.side != "history")]
+    if not any(field.side in _CANDIDATE for field in chosen):
+        raise ConfigError("ranking.model.fields: found no item.* or route.* input, so all candidates would score alike")
+    past = [field for field in chosen if field.side == "history" and field != HISTORY_MASK]
+    if not past:
+        chosen = [field for field in chosen if field != HISTORY_MASK]
+    length = min(config.history_length, spec.history_length) if isinstance(config, DINConfig) else spec.history_length
+    return InputSpec(tuple(chosen), length)
+
+
+def _wanted(field: Field, config: RankerConfig) -> bool:
+    if field == HISTORY_MASK:
+        return True
+    return (config.fields is None or field.name in config.fields) and field.name not in config.exclude
+
+
+class FieldInputs(nn.Module):
+    """Embeddings of the index fields and standardised numbers, of the request and of the candidates.
+
+    Args:
+        spec: the ranker's inputs.
+        dim: D, length of an embedding.
+        dropout: on embeddings.
+    """
+
+    def __init__(self, spec: InputSpec, dim: int, dropout: float) -> None:
+        super().__init__()
+        self.request = [field for field in spec.side(*_REQUEST) if field.is_index]
+        self.candidate = [field for field in spec.side(*_CANDIDATE) if field.is_index]
+        self.past = [field for field in spec.side("history") if field.is_index]
+        self.request_numbers = [field.name for field in spec.side(*_REQUEST) if not field.is_index]
+        self.candidate_numbers = [field.name for field in spec.side(*_CANDIDATE) if not field.is_index]
+        self.first = spec.side(*_CANDIDATE)[0]
+        index = [*self.request, *self.candidate, *self.past]
+        self.embeddings = EmbeddingCollection(index, dim) if index else None
+        self.weights = EmbeddingCollection([*self.request, *self.candidate], 1, std=0.0) if index else None
+        self.dim = dim
+        self.dropout = nn.Dropout(dropout)
+        self.standardise_request = InputStandardise(len(self.request_numbers))
+        self.standardise_candidate = InputStandardise(len(self.candidate_numbers))
+
+    def fit(self, samples: Samples) -> None:
+        """Takes mean and deviation of the numbers from the training samples."""
+        self.standardise_request.fit(_rows(samples, self.request_numbers, None))
+        self.standardise_candidate.fit(_rows(samples, self.candidate_numbers, samples.mask))
+
+    def shape(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
+        """B and C."""
+        values = inputs[self.first.name]
+        return values.shape[0], values.shape[1]
+
+    def vectors(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings of the request `(B, F, D)` and of the candidates `(B, C, G, D)`; F or G may be 0."""
+        b, c = self.shape(inputs)
+        request = self._embed(inputs, self.request, (b, 0, self.dim))
+        return request, self._embed(inputs, self.candidate, (b, c, 0, self.dim))
+
+    def numbers(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Standardised numbers of the request `(B, R)` and of the candidates `(B, C, S)`; R or S may be 0."""
+        b, c = self.shape(inputs)
+        request = _stacked(inputs, self.request_numbers, (b, 0), self.standardise_request)
+        return request, _stacked(inputs, self.candidate_numbers, (b, c, 0), self.standardise_candidate)
+
+    def first_order(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """`(B, C)` sum of a weight for every embedding row, the first-order part of a factorisation machine."""
+        b, c = self.shape(inputs)
+        total = torch.zeros((b, c), device=inputs[self.first.name].device)
+        if self.weights is not None and self.candidate:
+            total = total + self.weights(inputs, self.candidate).sum((-1, -2))
+        if self.weights is not None and self.request:
+            total = total + self.weights(inputs, self.request).sum((-1, -2)).unsqueeze(1)
+        return total
+
+    def _embed(self, inputs: Mapping[str, Tensor], fields: list[Field], empty: tuple[int, ...]) -> Tensor:
+        if self.embeddings is None or not fields:
+            return torch.zeros(empty, device=inputs[self.first.name].device)
+        vectors: Tensor = self.dropout(self.embeddings(inputs, fields))
+        return vectors
+
+
+def _stacked(
+    inputs: Mapping[str, Tensor], names: list[str], empty: tuple[int, ...], standardise: InputStandardise
+) -> Tensor:
+    if not names:
+        return torch.zeros(empty, device=next(iter(inputs.values())).device)
+    numbers: Tensor = standardise(torch.stack([inputs[name] for name in names], dim=-1))
+    return numbers
+
+
+def _rows(
+    samples: Samples, names: list[str], mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]] | None
+) -> Iterator[Tensor]:
+    """The numbers of the training samples as rows `(n, D)`, a batch at a time."""
+    if not names:
+        return
+    for start in range(0, len(samples.labels), samples.batch_size):
+        rows = slice(start, start + samples.batch_size)
+        values = np.stack([samples.inputs[name][rows] for name in names], axis=-1)
+        yield torch.from_numpy(values if mask is None else values[mask[rows]])
+
+
+class Ranker(nn.Module):
+    """What every ranker is.
+
+    Attributes:
+        spec: the inputs it reads.
+        inputs: their embeddings and numbers.
+        bias: starts at the log-odds of the training labels, so that training is not spent on finding the base rate.
+    """
+
+    def __init__(self, spec: InputSpec, dim: int, embedding_dropout: float) -> None:
+        super().__init__()
+        self.spec = spec
+        self.inputs = FieldInputs(spec, dim, embedding_dropout)
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def fit_inputs(self, samples: Samples) -> None:
+        """Sets what is taken from the training samples once, before the first step."""
+        self.inputs.fit(samples)
+        real = samples.labels[samples.mask]
+        rate = float(np.clip(real.mean(), 1e-4, 1 - 1e-4))
+        with torch.no_grad():
+            self.bias.fill_(float(np.log(rate / (1 - rate))))
+
+
+def from_zero(network: MLP) -> MLP:
+    """The same network with a zero output layer: it starts as a correction of nothing."""
+    last = network.layers[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.zero_()
+    return network

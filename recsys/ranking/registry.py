@@ -1,0 +1,24 @@
+"""Every ranker by the kind a configuration gives it."""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from recsys.features.batch import InputSpec
+from recsys.ranking.configs import RankerConfig
+
+if TYPE_CHECKING:
+    from recsys.ranking.base import Ranker
+
+__all__ = ["RANKERS", "build_ranker"]
+
+RANKERS: dict[str, str] = {
+    "deepfm": "recsys.ranking.deepfm",
+    "din": "recsys.ranking.din",
+}
+"""Modules, imported when they are needed: all of them need torch."""
+
+
+def build_ranker(config: RankerConfig, spec: InputSpec) -> "Ranker":
+    """A freshly drawn ranker for these inputs."""
+    ranker: Ranker = importlib.import_module(RANKERS[config.kind]).build(config, spec)
+    return ranker

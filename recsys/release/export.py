@@ -1,0 +1,187 @@
+"""Trained modules become ONNX graphs, if the two agree."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from recsys.errors import ParityError
+from recsys.features.assemble import HISTORY_MASK
+from recsys.features.batch import Field
+from recsys.features.onnx import OnnxGraph
+
+__all__ = ["TOLERANCE", "check_parity", "export_onnx", "random_inputs"]
+
+TOLERANCE = 2e-5
+"""Largest |Δ| ≤ TOLERANCE · (1 + max |score|): twice what different kernels were seen to differ by."""
+_REQUESTS = (1, 2, 7, 64)
+_CANDIDATES = (1, 2, 13, 200)
+_EXAMPLE = (3, 7)
+"""B and C of the traced example: unlike one another and unlike any other size, so that no axis is taken for another."""
+
+Output = Literal["logits", "vector"]
+
+
+def export_onnx(
+    module: nn.Module,
+    fields: Sequence[Field],
+    history_length: int,
+    path: Path,
+    *,
+    output: Output,
+    tolerance: float = TOLERANCE,
+) -> None:
+    """Writes a module as an ONNX graph with any number of requests and candidates, and checks it against the module.
+
+    Args:
+        module: in evaluation mode; `forward(inputs)` takes the fields by name.
+        fields: the graph's inputs, in order.
+        history_length: L, length of `history.*` inputs.
+        path: of the graph; nothing is left there when the check fails.
+        output: `logits` `(B, C, T)`, or `vector` `(B, D)`, of a module that reads no candidate.
+        tolerance: of the check.
+
+    Raises:
+        ParityError: graph and module disagree.
+    """
+    example = _tensors(random_inputs(fields, history_length, *_EXAMPLE, np.random.default_rng(0)))
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            _ByPosition(module, [field.name for field in fields]),
+            tuple(example.values()),
+            dynamo=True,
+            input_names=list(example),
+            output_names=[output],
+            dynamic_shapes=(tuple(_dynamic(field) for field in fields),),
+            verbose=False,
+        )
+    assert program is not None
+    path.write_bytes(_stripped(program.model_proto).SerializeToString())
+    try:
+        check_parity(module, OnnxGraph(path), fields, history_length, tolerance=tolerance)
+    except ParityError:
+        path.unlink()
+        raise
+
+
+def check_parity(
+    module: nn.Module, graph: OnnxGraph, fields: Sequence[Field], history_length: int, *, tolerance: float = TOLERANCE
+) -> None:
+    """Compares graph and module on random inputs of one, two, odd and many requests and candidates.
+
+    Raises:
+        ParityError: they differ by more than the tolerance, or a result is not finite.
+    """
+    by_candidate = any(field.side in ("item", "route") for field in fields)
+    for number, requests in enumerate(_REQUESTS):
+        for candidates in _CANDIDATES if by_candidate else (1,):
+            inputs = random_inputs(fields, history_length, requests, candidates, np.random.default_rng(number))
+            with torch.no_grad():
+                expected = module(_tensors(inputs)).numpy()
+            found = graph.run(inputs)
+            where = f"{requests} requests × {candidates} candidates (inputs of seed {number})"
+            if expected.shape != found.shape:
+                raise ParityError(f"{where}: the graph gives {found.shape}, the module {expected.shape}")
+            difference = float(np.abs(expected - found).max())
+            allowed = tolerance * (1 + float(np.abs(expected).max()))
+            if not difference <= allowed:
+                raise ParityError(
+                    f"{where}: graph and module differ by {difference:.3g}, expected at most {allowed:.3g}; "
+                    "look for an operation that behaves differently when exported, such as a branch on a shape"
+                )
+
+
+def random_inputs(
+    fields: Sequence[Field], history_length: int, requests: int, candidates: int, rng: np.random.Generator
+) -> dict[str, np.ndarray[Any, Any]]:
+    """Inputs of every kind a model can meet: padding and unknown rows, large numbers, empty and full histories."""
+    lengths = rng.integers(0, history_length + 1, requests)
+    lengths[0] = 0 if requests > 1 else history_length
+    mask = (np.arange(history_length) < lengths[:, None]).astype(np.float32)
+    leading = {"user": (requests,), "context": (requests,), "history": (requests, history_length)}
+    inputs: dict[str, np.ndarray[Any, Any]] = {}
+    for field in fields:
+        shape = leading.get(field.side, (requests, candidates)) + ((field.width,) if field.width > 1 else ())
+        if field == HISTORY_MASK:
+            inputs[field.name] = mask
+        elif field.is_index:
+            rows = rng.integers(0, field.rows, shape)
+            inputs[field.name] = rows if field.side != "history" else rows * _along(mask, rows.ndim).astype(np.int64)
+        else:
+            numbers = rng.normal(size=shape) * rng.choice([1.0, 100.0], shape)
+            inputs[field.name] = numbers.astype(np.float32)
+    return inputs
+
+
+def _along(mask: np.ndarray[Any, Any], axes: int) -> np.ndarray[Any, Any]:
+    return mask.reshape(mask.shape + (1,) * (axes - mask.ndim))
+
+
+class _ByPosition(nn.Module):
+    """The exporter names inputs by position; models take them by name."""
+
+    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+        super().__init__()
+        self.module = module
+        self.names = list(names)
+
+    def forward(self, *values: Tensor) -> Tensor:
+        """The module's output."""
+        out: Tensor = self.module(dict(zip(self.names, values, strict=True)))
+        return out
+
+
+def _dynamic(field: Field) -> dict[int, Any]:
+    axes: dict[int, Any] = {0: torch.export.Dim("B", min=1)}
+    if field.side in ("item", "route"):
+        axes[1] = torch.export.Dim("C", min=1)
+    return axes
+
+
+def _tensors(inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(values) for name, values in inputs.items()}
+
+
+def _stripped(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Without the exporter's notes: they hold stack traces, and with them the paths of this machine."""
+    graphs = [model.graph, *model.functions]
+    for graph in graphs:
+        del graph.metadata_props[:]
+        graph.doc_string = ""
+        for node in graph.node:
+            del node.metadata_props[:]
+            node.doc_string = ""
+        for value in [*getattr(graph, "input", ()), *getattr(graph, "output", ()), *graph.value_info]:
+            if isinstance(value, onnx.ValueInfoProto):
+                del value.metadata_props[:]
+                value.doc_string = ""
+        for tensor in getattr(graph, "initializer", ()):
+            del tensor.metadata_props[:]
+            tensor.doc_string = ""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's progress, which it prints, logs and warns about."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

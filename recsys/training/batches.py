@@ -1,0 +1,92 @@
+"""Batches of labelled groups, sliced from arrays in memory: a row-by-row data set would be seventy times slower."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from recsys.errors import DataError
+from recsys.features.batch import Arrays
+
+__all__ = ["Batch", "BatchSource", "Samples", "as_tensors"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A step's data.
+
+    Attributes:
+        inputs: model inputs by field name.
+        labels: `(B, C)` float32.
+        mask: `(B, C)` bool, true at real candidates.
+    """
+
+    inputs: Mapping[str, Tensor]
+    labels: Tensor
+    mask: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        inputs = {name: values.to(device, non_blocking=True) for name, values in self.inputs.items()}
+        return Batch(inputs, self.labels.to(device), self.mask.to(device))
+
+
+class BatchSource(Protocol):
+    """Gives the batches of an epoch."""
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        ...
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches, in an order drawn from `rng`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Q groups of C labelled candidates.
+
+    Attributes:
+        inputs: model inputs by field name; the first axis is the request.
+        labels: `(Q, C)` float32.
+        mask: `(Q, C)` bool, true at real candidates.
+        batch_size: requests a batch.
+    """
+
+    inputs: Arrays
+    labels: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        if not self.mask.any():
+            raise DataError("no labelled candidate to train on; check the windows of the split and data.positive")
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of an epoch, shuffled; the last may be smaller."""
+        return self._batches(rng.permutation(len(self.labels)))
+
+    def in_order(self) -> Iterator[Batch]:
+        """All groups once, in their order."""
+        return self._batches(np.arange(len(self.labels)))
+
+    def _batches(self, order: NDArray[np.int64]) -> Iterator[Batch]:
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            inputs = as_tensors({name: values[rows] for name, values in self.inputs.items()})
+            yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]))
+
+
+def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
+    """Arrays as tensors, sharing memory where they are writable and contiguous."""
+    tensors: dict[str, Any] = {name: torch.from_numpy(np.require(v, None, ["C", "W"])) for name, v in arrays.items()}
+    return tensors
