@@ -1,72 +1,99 @@
-"""How well scores tell positives from negatives."""
+"""How well scores separate positive rows from negative ones.
+
+Shapes, the same for every metric: `labels` is `(N,)`, 0 or 1 (bool or number); `scores` or `logits` is `(N,)`, infinite
+if need be but never NaN. A value over all rows at once: the mean of the AUC over batches is not the AUC.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 
 __all__ = ["auc", "gauc", "logloss"]
 
-Values = NDArray[np.floating]
-Labels = NDArray[np.generic]
+Numbers = NDArray[np.bool_ | np.number]
 
 
-def auc(labels: Labels, scores: Values) -> float:
-    """Chance that a positive scores above a negative, ties counting half (Mann and Whitney 1947).
+def auc(labels: Numbers, scores: Numbers) -> float:
+    """The chance that a random positive scores higher than a random negative; a tie counts half.
 
-    Args:
-        labels: `(n,)` true or 1 for positives.
-        scores: `(n,)`.
+    The Mann–Whitney statistic from average ranks (Hanley & McNeil, Radiology 1982).
 
     Returns:
-        In [0, 1]; NaN when either class is missing.
+        A value in [0, 1]; NaN when a class is missing.
+
+    Raises:
+        ValueError: a score is NaN.
 
     Example:
-        >>> auc(np.array([1, 0, 0]), np.array([0.9, 0.1, 0.9]))
-        0.75
+        >>> auc(np.array([0, 1, 0, 1]), np.array([0.1, 0.4, 0.4, 0.9]))
+        0.875
     """
-    groups = np.zeros(len(scores), dtype=np.int64)
-    return float(_auc_by_group(np.asarray(labels, dtype=bool), np.asarray(scores), groups, 1)[0])
+    return gauc(labels, scores, np.zeros(len(labels), dtype=np.int8))
 
 
-def gauc(labels: Labels, scores: Values, groups: NDArray[np.integer]) -> float:
-    """Mean AUC of the groups, weighted by their rows (Zhou 2018, section 6.2); groups of one class are left out.
+def gauc(labels: Numbers, scores: Numbers, groups: NDArray[np.generic]) -> float:
+    """The mean AUC within groups, weighted by their rows (Zhou et al., Deep Interest Network, KDD 2018, equation 7).
+
+    Answers whether the rows of one user or one request are in the right order, whatever the level of their scores.
 
     Args:
-        labels: `(n,)` true or 1 for positives.
-        scores: `(n,)`.
-        groups: `(n,)` whose row it is: a user or a request.
+        labels: `(N,)`.
+        scores: `(N,)`.
+        groups: `(N,)` user or request of each row, in any order. Groups of one class say nothing and are left out.
 
     Returns:
-        In [0, 1]; NaN when every group has only one class.
+        A value in [0, 1]; NaN when no group has both classes.
+
+    Raises:
+        ValueError: a score is NaN.
+
+    Example:
+        >>> gauc(np.array([0, 1, 0, 1, 1]), np.array([0.1, 0.2, 0.9, 0.8, 0.7]), np.array([1, 1, 2, 2, 3]))
+        0.5
     """
-    _, group = np.unique(groups, return_inverse=True)
-    counts = np.bincount(group)
-    found = _auc_by_group(np.asarray(labels, dtype=bool), np.asarray(scores), group, len(counts))
-    mixed = np.isfinite(found)
-    return float(np.average(found[mixed], weights=counts[mixed])) if mixed.any() else float("nan")
+    positive = np.asarray(labels) > 0
+    _, group, rows = np.unique(groups, return_inverse=True, return_counts=True)
+    hits = np.bincount(group, weights=positive, minlength=len(rows))
+    pairs = hits * (rows - hits)
+    mixed = pairs > 0
+    if not mixed.any():
+        return float("nan")
+    ranks = np.bincount(group, weights=_ranks_within(group, scores) * positive, minlength=len(rows))
+    values = (ranks[mixed] - hits[mixed] * (hits[mixed] + 1) / 2) / pairs[mixed]
+    return float(np.average(values, weights=rows[mixed]))
 
 
-def logloss(labels: Labels, logits: Values) -> float:
-    """Mean −y·log σ(s) − (1 − y)·log σ(−s) of logits, in nats."""
-    sign = np.where(np.asarray(labels, dtype=bool), -1.0, 1.0)
-    return float(np.logaddexp(0.0, sign * np.asarray(logits, dtype=np.float64)).mean())
+def logloss(labels: Numbers, logits: Numbers) -> float:
+    """Mean negative log-likelihood of the labels under `sigmoid(logits)`, in nats.
+
+    Computed from logits, so that a confident model is never log(0): `max(x, 0) − x·y + log(1 + e^−|x|)`. Logits beyond
+    ±1e30 (an item the ranker overflowed on) count as ±1e30.
+
+    Returns:
+        A value ≥ 0; NaN without rows.
+
+    Example:
+        >>> round(logloss(np.array([1, 0]), np.array([0.0, 0.0])), 4)
+        0.6931
+    """
+    if not len(labels):
+        return float("nan")
+    x = np.clip(np.asarray(logits, dtype=np.float64), -1e30, 1e30)
+    return float(np.mean(np.maximum(x, 0) - x * np.asarray(labels) + np.log1p(np.exp(-np.abs(x)))))
 
 
-def _auc_by_group(
-    labels: NDArray[np.bool_], scores: Values, groups: NDArray[np.int64], n_groups: int
-) -> NDArray[np.float64]:
-    """`(G,)` AUC of each group from mid-ranks; NaN where a class is missing."""
-    order = np.lexsort((scores, groups))
-    group, value, positive = groups[order], scores[order], labels[order]
-    sizes = np.bincount(group, minlength=n_groups)
-    rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + 1.0
-    # Equal scores of a group share the mean of their ranks.
-    new = np.ones(len(order), dtype=bool)
-    new[1:] = (group[1:] != group[:-1]) | (value[1:] != value[:-1])
-    tie = np.cumsum(new) - 1
-    middle = (np.bincount(tie, weights=rank) / np.bincount(tie))[tie] if len(order) else rank
-    positives = np.bincount(group, weights=positive, minlength=n_groups)
-    total = np.bincount(group, weights=middle * positive, minlength=n_groups)
-    pairs = positives * (sizes - positives)
-    above = total - positives * (positives + 1) / 2
-    found: NDArray[np.float64] = np.divide(above, pairs, out=np.full(n_groups, np.nan), where=pairs > 0)
-    return found
+def _ranks_within(group: NDArray[np.intp], scores: Numbers) -> NDArray[np.float64]:
+    """`(N,)` rank from 1 of each row among the rows of its group, the average for ties."""
+    if np.isnan(scores).any():
+        raise ValueError("scores: hold NaN, which has no place in an order; look for the model that made it")
+    order = np.lexsort((scores, group))
+    sorted_group, sorted_scores = group[order], scores[order]
+    new_group = np.diff(sorted_group, prepend=-1) != 0
+    new_tie = new_group | np.concatenate([[True], sorted_scores[1:] != sorted_scores[:-1]])
+    position = np.arange(len(order))
+    group_start = np.maximum.accumulate(np.where(new_group, position, 0))
+    tie_start = np.flatnonzero(new_tie)
+    tie_end = np.append(tie_start[1:], len(order))
+    tie = np.cumsum(new_tie) - 1
+    ranks = np.empty(len(order))
+    ranks[order] = (tie_start[tie] + tie_end[tie] + 1) / 2 - group_start
+    return ranks
