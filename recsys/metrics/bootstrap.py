@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Interval", "interval", "paired"]
+__all__ = ["Interval", "interval", "intervals", "paired"]
 
 _BLOCK = 2**22
-"""Draws made at once: bounds memory, whatever the number of requests."""
+"""Draws held at once: bounds memory, whatever the number of requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +46,35 @@ def interval(
         ValueError: there are no values.
 
     Example:
-        >>> interval(np.full(5, 0.25), np.random.default_rng(0))
+        >>> interval(np.full(4, 0.25), np.random.default_rng(0))
         Interval(mean=0.25, low=0.25, high=0.25)
     """
-    if not len(values):
+    return intervals(values[:, None], rng, resamples=resamples, level=level)[0]
+
+
+def intervals(
+    values: NDArray[np.float64], rng: np.random.Generator, *, resamples: int = 1000, level: float = 0.95
+) -> list[Interval]:
+    """The mean of each column with its interval; the requests are drawn once for all columns.
+
+    Args:
+        values: `(Q, M)` M values of each request, Q ≥ 1.
+        rng: as in `interval`.
+        resamples: as in `interval`.
+        level: as in `interval`.
+
+    Raises:
+        ValueError: there are no requests.
+    """
+    count = len(values)
+    if not count:
         raise ValueError("values: empty; the mean of no requests has no interval")
-    block = max(_BLOCK // len(values), 1)
-    means = np.concatenate([_means(values, rng, min(block, resamples - start)) for start in range(0, resamples, block)])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    block = max(_BLOCK // count, 1)
+    sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
+    means = np.concatenate([_drawn(count, size, rng) @ values / count for size in sizes])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    columns = zip(values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
+    return [Interval(*column) for column in columns]
 
 
 def paired(
@@ -85,7 +105,7 @@ def paired(
     return interval(a - b, rng, resamples=resamples, level=level)
 
 
-def _means(values: NDArray[np.float64], rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    drawn = values[rng.integers(len(values), size=(count, len(values)))]
-    means: NDArray[np.float64] = drawn.mean(axis=1)
-    return means
+def _drawn(count: int, size: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """`(size, count)` how often each request was drawn in each resample."""
+    rows = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(size)]
+    return np.stack(rows).astype(np.float64)

@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from recsys.metrics import bootstrap
-from recsys.metrics.bootstrap import Interval, interval, paired
+from recsys.metrics.bootstrap import Interval, interval, intervals, paired
 
 
 def rng():
@@ -31,7 +31,15 @@ def test_the_same_state_gives_the_same_interval(monkeypatch):
     whole = interval(VALUES, rng(), resamples=100)
     assert interval(VALUES, rng(), resamples=100) == whole
     monkeypatch.setattr(bootstrap, "_BLOCK", 7 * len(VALUES))
-    assert interval(VALUES, rng(), resamples=100) == whole, "drawing in blocks changes nothing"
+    blocks = interval(VALUES, rng(), resamples=100)
+    assert [blocks.low, blocks.high] == pytest.approx([whole.low, whole.high]), "drawing in blocks changes nothing"
+
+
+def test_columns_share_their_draws():
+    together = intervals(np.stack([VALUES, 1 - VALUES], axis=1), rng(), resamples=100)
+    alone = interval(VALUES, rng(), resamples=100)
+    assert [together[0].low, together[0].high] == pytest.approx([alone.low, alone.high])
+    assert [together[1].low, together[1].high] == pytest.approx([1 - alone.high, 1 - alone.low])
 
 
 def test_paired_sees_a_small_difference_that_two_intervals_hide():
