@@ -2,10 +2,11 @@
 
     loss(scores, labels, *, mask=None, weight=None, reduction="mean")
 
-`scores` and `labels` are `(B, C)` or `(B, C, T)`: requests, candidates, tasks; scores are logits. `mask` `(B, C)` is true
-at real candidates: whatever stands at the others, NaN included, changes neither the loss nor a gradient. `weight`
+`scores` and `labels` are `(B, C)` or `(B, C, T)`: requests, candidates, tasks; scores are logits. `mask` `(B, C)` is
+true at real candidates: whatever stands at the others, NaN included, changes neither the loss nor a gradient. `weight`
 `(B, C)`, not negative, says how much each entry counts. `reduction`: `none` gives one value an entry, weighted, 0 where
-masked; `sum` adds them up; `mean` divides the sum by the total weight, which each loss defines, and is 0 where that is 0.
+masked; `sum` adds them up; `mean` divides the sum by the total weight, which each loss defines, and is 0 where that is
+0.
 """
 
 from typing import Literal, Protocol

@@ -1,1 +1,1 @@
-"""Rankers: each a module that yields logits ."""
+"""Rankers: each a module that yields logits `(B, C, T)`."""

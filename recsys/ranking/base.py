@@ -19,18 +19,23 @@ from recsys.nn.norm import InputStandardise
 from recsys.ranking.configs import DINConfig, RankerConfig
 from recsys.training.batches import Samples
 
-__all__ = ["FieldInputs", "Ranker", "select_inputs"]
+__all__ = ["FieldInputs", "Ranker", "from_zero", "select_inputs"]
 
 _REQUEST: tuple[Side, ...] = ("user", "context")
 _CANDIDATE: tuple[Side, ...] = ("item", "route")
 
 
 def select_inputs(spec: InputSpec, config: RankerConfig) -> InputSpec:
-    """The inputs a ranker reads: those named, or all, without those excluded; history only where the model reads it.
+    """The inputs a ranker reads: those named, or all, without those excluded.
+
+    Of the history DIN reads the categorical fields that the candidates have too, and its mask; DeepFM reads none of it.
 
     Args:
         spec: every input there is.
         config: of the ranker.
+
+    Returns:
+        The inputs in the order of `spec`; the history is as long as the shorter of both says.
 
     Raises:
         ConfigError: a name is no input, or nothing that differs between candidates is left.
@@ -39,21 +44,21 @@ def select_inputs(spec: InputSpec, config: RankerConfig) -> InputSpec:
     for name in (*(config.fields or ()), *config.exclude):
         if name not in known:
             raise ConfigError(f"ranking.model: no model input {name}; there are {', '.join(sorted(known))}")
-    sequence = isinstance(config, DINConfig)
-    chosen = [f for f in spec.fields if _wanted(f, config) and (sequence or f.side != "history")]
-    if not any(field.side in _CANDIDATE for field in chosen):
+    wanted = known.difference(config.exclude).intersection(known if config.fields is None else config.fields)
+    chosen = {field.name for field in spec.side(*_REQUEST, *_CANDIDATE) if field.name in wanted}
+    if not any(field.name in chosen for field in spec.side(*_CANDIDATE)):
         raise ConfigError("ranking.model.fields: found no item.* or route.* input, so all candidates would score alike")
-    past = [field for field in chosen if field.side == "history" and field != HISTORY_MASK]
-    if not past:
-        chosen = [field for field in chosen if field != HISTORY_MASK]
-    length = min(config.history_length, spec.history_length) if isinstance(config, DINConfig) else spec.history_length
-    return InputSpec(tuple(chosen), length)
+    length = spec.history_length
+    if isinstance(config, DINConfig):
+        length = min(length, config.history_length)
+        past = {f.name for f in spec.side("history") if f.is_index and f.name in wanted and _twin(f) in chosen}
+        chosen |= past | ({HISTORY_MASK.name} if past else set())
+    return InputSpec(tuple(field for field in spec.fields if field.name in chosen), length)
 
 
-def _wanted(field: Field, config: RankerConfig) -> bool:
-    if field == HISTORY_MASK:
-        return True
-    return (config.fields is None or field.name in config.fields) and field.name not in config.exclude
+def _twin(past: Field) -> str:
+    """Name of the candidate's field that a field of past items is compared with."""
+    return f"item.{past.name.partition('.')[2]}"
 
 
 class FieldInputs(nn.Module):
@@ -75,7 +80,6 @@ class FieldInputs(nn.Module):
         self.first = spec.side(*_CANDIDATE)[0]
         index = [*self.request, *self.candidate, *self.past]
         self.embeddings = EmbeddingCollection(index, dim) if index else None
-        self.weights = EmbeddingCollection([*self.request, *self.candidate], 1, std=0.0) if index else None
         self.dim = dim
         self.dropout = nn.Dropout(dropout)
         self.standardise_request = InputStandardise(len(self.request_numbers))
@@ -102,16 +106,6 @@ class FieldInputs(nn.Module):
         b, c = self.shape(inputs)
         request = _stacked(inputs, self.request_numbers, (b, 0), self.standardise_request)
         return request, _stacked(inputs, self.candidate_numbers, (b, c, 0), self.standardise_candidate)
-
-    def first_order(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """`(B, C)` sum of a weight for every embedding row, the first-order part of a factorisation machine."""
-        b, c = self.shape(inputs)
-        total = torch.zeros((b, c), device=inputs[self.first.name].device)
-        if self.weights is not None and self.candidate:
-            total = total + self.weights(inputs, self.candidate).sum((-1, -2))
-        if self.weights is not None and self.request:
-            total = total + self.weights(inputs, self.request).sum((-1, -2)).unsqueeze(1)
-        return total
 
     def _embed(self, inputs: Mapping[str, Tensor], fields: list[Field], empty: tuple[int, ...]) -> Tensor:
         if self.embeddings is None or not fields:

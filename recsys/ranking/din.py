@@ -20,7 +20,7 @@ class DIN(Ranker):
     """A deep network over the inputs and over the history, pooled by its relation to the candidate (figure 2).
 
     Args:
-        spec: inputs, with at least one index field `history.X` whose `item.X` is an input too.
+        spec: inputs, as `select_inputs` gives them: each field `history.X` has its `item.X`; at least one does.
         config: sizes.
 
     Raises:
@@ -31,14 +31,13 @@ class DIN(Ranker):
         super().__init__(spec, config.embedding_dim, config.embedding_dropout)
         own = self.inputs
         offered = {field.name.partition(".")[2]: field for field in own.candidate}
-        self.past = [field for field in own.past if field.name.partition(".")[2] in offered]
-        self.target = [offered[field.name.partition(".")[2]] for field in self.past]
-        if not self.past:
+        if not own.past:
             raise ConfigError(
                 "ranking.model: din compares past items with the candidate, but no categorical field is in both "
                 "features.history.fields and the model's item inputs; name one, such as item_id or a category"
             )
-        width = len(self.past) * own.dim
+        self.target = [offered[field.name.partition(".")[2]] for field in own.past]
+        width = len(own.past) * own.dim
         self.attention = TargetAttention(width, config.attention_hidden, activation=config.activation)
         self.deep = from_zero(
             MLP(
@@ -56,7 +55,7 @@ class DIN(Ranker):
         request_numbers, candidate_numbers = self.inputs.numbers(inputs)
         embeddings = self.inputs.embeddings
         assert embeddings is not None
-        keys = self.inputs.dropout(embeddings(inputs, self.past)).flatten(2)
+        keys = self.inputs.dropout(embeddings(inputs, self.inputs.past)).flatten(2)
         query = self.inputs.dropout(embeddings(inputs, self.target)).flatten(2)
         interest = self.attention(query, keys, inputs[HISTORY_MASK.name] > 0, mask)
         deep: Tensor = self.deep(

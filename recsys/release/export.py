@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.errors import ParityError
@@ -28,6 +30,7 @@ _EXAMPLE = (3, 7)
 """B and C of the traced example: unlike one another and unlike any other size, so that no axis is taken for another."""
 
 Output = Literal["logits", "vector"]
+_Array = NDArray[Any]
 
 
 def export_onnx(
@@ -50,26 +53,40 @@ def export_onnx(
         tolerance: of the check.
 
     Raises:
-        ParityError: graph and module disagree.
+        ParityError: graph and module disagree, or there is no such graph.
     """
     example = _tensors(random_inputs(fields, history_length, *_EXAMPLE, np.random.default_rng(0)))
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            _ByPosition(module, [field.name for field in fields]),
-            tuple(example.values()),
-            dynamo=True,
-            input_names=list(example),
-            output_names=[output],
-            dynamic_shapes=(tuple(_dynamic(field) for field in fields),),
-            verbose=False,
-        )
-    assert program is not None
-    path.write_bytes(_stripped(program.model_proto).SerializeToString())
+    model = _traced(_ByPosition(module, list(example)), example, [_dynamic(field) for field in fields], output)
+    path.write_bytes(_stripped(model).SerializeToString())
     try:
         check_parity(module, OnnxGraph(path), fields, history_length, tolerance=tolerance)
-    except ParityError:
+    except BaseException:
         path.unlink()
         raise
+
+
+def _traced(
+    module: "_ByPosition", example: Mapping[str, Tensor], dynamic: Sequence[dict[int, Any]], output: Output
+) -> onnx.ModelProto:
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                tuple(example.values()),
+                dynamo=True,
+                input_names=list(example),
+                output_names=[output],
+                dynamic_shapes=(tuple(dynamic),),
+                verbose=False,
+            )
+    except Exception as error:
+        raise ParityError(
+            f"{type(module.module).__name__} has no graph that works for any number of requests and candidates; look "
+            f"for a branch on a shape or a value: {str(error.__cause__ or error).strip()}"
+        ) from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
 
 
 def check_parity(
@@ -81,47 +98,54 @@ def check_parity(
         ParityError: they differ by more than the tolerance, or a result is not finite.
     """
     by_candidate = any(field.side in ("item", "route") for field in fields)
-    for number, requests in enumerate(_REQUESTS):
-        for candidates in _CANDIDATES if by_candidate else (1,):
-            inputs = random_inputs(fields, history_length, requests, candidates, np.random.default_rng(number))
-            with torch.no_grad():
-                expected = module(_tensors(inputs)).numpy()
-            found = graph.run(inputs)
-            where = f"{requests} requests × {candidates} candidates (inputs of seed {number})"
-            if expected.shape != found.shape:
-                raise ParityError(f"{where}: the graph gives {found.shape}, the module {expected.shape}")
-            difference = float(np.abs(expected - found).max())
-            allowed = tolerance * (1 + float(np.abs(expected).max()))
-            if not difference <= allowed:
-                raise ParityError(
-                    f"{where}: graph and module differ by {difference:.3g}, expected at most {allowed:.3g}; "
-                    "look for an operation that behaves differently when exported, such as a branch on a shape"
-                )
+    shapes = itertools.product(_REQUESTS, _CANDIDATES if by_candidate else (1,))
+    for seed, (requests, candidates) in enumerate(shapes):
+        inputs = random_inputs(fields, history_length, requests, candidates, np.random.default_rng(seed))
+        with torch.no_grad():
+            expected = module(_tensors(inputs)).numpy()
+        where = f"{requests} requests × {candidates} candidates (inputs of seed {seed})"
+        _compare(expected, graph.run(inputs), where, tolerance)
+
+
+def _compare(expected: _Array, found: _Array, where: str, tolerance: float) -> None:
+    if expected.shape != found.shape:
+        raise ParityError(f"{where}: the graph gives {found.shape}, the module {expected.shape}")
+    difference = float(np.abs(expected - found).max())
+    allowed = tolerance * (1 + float(np.abs(expected).max()))
+    if not difference <= allowed:
+        raise ParityError(
+            f"{where}: graph and module differ by {difference:.3g}, expected at most {allowed:.3g}; look for an "
+            "operation that behaves differently when exported, such as dropout left on or a branch on a value"
+        )
 
 
 def random_inputs(
     fields: Sequence[Field], history_length: int, requests: int, candidates: int, rng: np.random.Generator
-) -> dict[str, np.ndarray[Any, Any]]:
-    """Inputs of every kind a model can meet: padding and unknown rows, large numbers, empty and full histories."""
+) -> dict[str, _Array]:
+    """Inputs of every kind a model can meet.
+
+    Histories of all lengths, the first of several empty and the last full; a third of all rows padding or unknown;
+    numbers up to some thousands.
+    """
     lengths = rng.integers(0, history_length + 1, requests)
-    lengths[0] = 0 if requests > 1 else history_length
+    lengths[[0, -1]] = (0, history_length) if requests > 1 else rng.choice([0, history_length])
     mask = (np.arange(history_length) < lengths[:, None]).astype(np.float32)
     leading = {"user": (requests,), "context": (requests,), "history": (requests, history_length)}
-    inputs: dict[str, np.ndarray[Any, Any]] = {}
+    inputs: dict[str, _Array] = {}
     for field in fields:
         shape = leading.get(field.side, (requests, candidates)) + ((field.width,) if field.width > 1 else ())
         if field == HISTORY_MASK:
             inputs[field.name] = mask
         elif field.is_index:
-            rows = rng.integers(0, field.rows, shape)
+            rows = np.where(rng.random(shape) < 1 / 3, rng.integers(0, 2, shape), rng.integers(0, field.rows, shape))
             inputs[field.name] = rows if field.side != "history" else rows * _along(mask, rows.ndim).astype(np.int64)
         else:
-            numbers = rng.normal(size=shape) * rng.choice([1.0, 100.0], shape)
+            numbers = rng.normal(size=shape) * rng.choice([1.0, 1000.0], shape)
             inputs[field.name] = numbers.astype(np.float32)
     return inputs
 
 
-def _along(mask: np.ndarray[Any, Any], axes: int) -> np.ndarray[Any, Any]:
+def _along(mask: _Array, axes: int) -> _Array:
     return mask.reshape(mask.shape + (1,) * (axes - mask.ndim))
 
 
@@ -146,7 +170,7 @@ def _dynamic(field: Field) -> dict[int, Any]:
     return axes
 
 
-def _tensors(inputs: Mapping[str, np.ndarray[Any, Any]]) -> dict[str, Tensor]:
+def _tensors(inputs: Mapping[str, _Array]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(values) for name, values in inputs.items()}
 
 

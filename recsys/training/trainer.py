@@ -1,6 +1,8 @@
 """Runs a training: epochs, early stopping, the best weights kept."""
 
 import logging
+import math
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -70,10 +72,11 @@ def train(
 
     Raises:
         TrainingError: a loss or a weight became NaN, infinite or too large.
+        KeyboardInterrupt: on Ctrl-C.
     """
     watch = _Watch(model, config.patience, log, validate)
     module = TrainingModule(model, loss, config, len(batches) * config.epochs, watch.epoch_end)
-    with seeded(seed), _quiet():
+    with seeded(seed), _quiet(), _interruptible():
         settings: dict[str, Any] = {**_TRAINER, "max_epochs": config.epochs, **config.trainer}
         trainer = pl.Trainer(**settings)
         model.train()
@@ -134,7 +137,7 @@ class _Watch:
             found = figure(self.model)
         self.model.train()
         self.log(f"valid/{name}", found, epoch)
-        if not self.best >= found:
+        if math.isnan(self.best) or found > self.best:
             self.best, self.best_epoch = found, epoch
             self.best_state = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
         return not self.patience or epoch - self.best_epoch < self.patience
@@ -156,15 +159,28 @@ class _Epochs:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without Lightning's greetings and its advice about data loaders it does not know."""
+    """Without Lightning's greetings, and without torch's complaint of how Lightning calls it."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch)\.")
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C stays Ctrl-C: Lightning would make a bare exit of it, and ignore it from then on."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        if not isinstance(stop.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
