@@ -11,7 +11,7 @@ from pipelines.inputs import Features, Log, request_queries, withheld_length
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.bundle.format import FusionSpec, Policy
 from recsys.config import Config
-from recsys.data.sampling import Groups, label_candidates, sample_groups
+from recsys.data.sampling import Groups, sample_groups
 from recsys.data.split import RANK, RECALL, VALID
 from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Codes, QueryBatch
@@ -19,6 +19,7 @@ from recsys.features.history import Histories, Requests, row_requests, window_re
 from recsys.funnel.candidates import CandidateGenerator, withheld
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_features
+from recsys.metrics.ranking import relevance
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.fusion import Candidates, fit_weights
 from recsys.retrieval.registry import load_retriever
@@ -145,7 +146,7 @@ class _Work:
         requests = self.requests(window)
         queries = self.queries(requests)
         candidates = self.generator(fusion.weights).generate(queries)
-        labels = label_candidates(candidates.codes, requests.offsets, requests.positives)
+        labels = relevance(candidates.codes, requests.offsets, requests.positives).astype(np.float32)
         if not sampled:
             return GroupedRequests(requests, Groups(candidates.codes, labels), self._route(queries, None, candidates))
         # A group without a positive teaches nothing about order.

@@ -13,14 +13,15 @@ from pipelines.candidates import GroupedRequests
 from pipelines.inputs import Features, Log, request_queries
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
-from recsys.errors import DataError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import InputSpec
+from recsys.features.history import Requests
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_fields
 from recsys.metrics.classification import auc
-from recsys.metrics.ranking import ndcg_at_k, relevance
+from recsys.metrics.ranking import ndcg_at_k
 from recsys.ranking.configs import RankingConfig
+from recsys.ranking.registry import RANKERS
 from recsys.scoring.onnx import OnnxScorer
 from recsys.scoring.registry import save_scorer
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["model_inputs", "stage"]
 
+Scores = NDArray[np.float32]
+Judge = Callable[[Scores, "Samples", Requests], float]
+
 
 def stage(config: Config) -> Stage:
     """The stage."""
@@ -40,15 +44,14 @@ def stage(config: Config) -> Stage:
         partial(_run, config, config.ranking),
         config={"ranking": config.ranking, "refit": config.refit, "features": {"history": config.features.history}},
         inputs=("ingest", "split", "features", "candidates"),
-        modules=("pipelines.ranking", "recsys.release.export", "recsys.training.trainer", _module(config.ranking)),
+        modules=(
+            "pipelines.ranking",
+            "recsys.release.export",
+            "recsys.training.trainer",
+            RANKERS[config.ranking.model.kind],
+        ),
         seed=config.seed,
     )
-
-
-def _module(ranking: RankingConfig) -> str:
-    from recsys.ranking.registry import RANKERS
-
-    return RANKERS[ranking.model.kind]
 
 
 def model_inputs(config: Config, features: Features) -> InputSpec:
@@ -63,6 +66,7 @@ def model_inputs(config: Config, features: Features) -> InputSpec:
 
 
 def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metrics:
+    # Torch takes seconds to import: only a run that trains pays for it.
     from recsys.losses.registry import LOSSES
     from recsys.ranking.base import select_inputs
     from recsys.ranking.registry import build_ranker
@@ -71,26 +75,51 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
 
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
-    fitting, _ = _samples(config, context, features, spec, "train")
-    validation, judged = _samples(config, context, features, spec, "valid")
+    fitting, _ = _samples(config, ranking, context, features, spec, "train")
+    validation, requests = _samples(config, ranking, context, features, spec, "valid")
     with seeded(context.seed):
         model = build_ranker(ranking.model, spec)
     model.fit_inputs(fitting)
-    name, judge = _judge(ranking, judged)
-    result = train(
-        model,
-        LOSSES[ranking.loss],
-        fitting.batches(ranking.training.batch_size),
-        ranking.training,
-        seed=context.seed,
-        log=context.log,
-        validate=(name, partial(_figure, judge, validation)),
-    )
+    name, judge = _judge(ranking)
+
+    def figure(model: "nn.Module") -> float:
+        from recsys.training.trainer import predict
+
+        return judge(predict(model, validation), validation, requests)
+
+    loss, log = LOSSES[ranking.loss], context.log
+    result = train(model, loss, fitting, ranking.training, seed=context.seed, log=log, validate=(name, figure))
     path = context.scratch / "model.onnx"
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
-    folder = context.folder / "scorer"
-    folder.mkdir()
-    save_scorer(OnnxScorer(path), folder)
+    save_scorer(OnnxScorer(path), context.folder / "scorer")
     text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
     (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
     return {f"valid/{name}": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
+
+
+def _samples(
+    config: Config, ranking: RankingConfig, context: StageContext, features: Features, spec: InputSpec, part: str
+) -> "tuple[Samples, Requests]":
+    from recsys.training.batches import Samples
+
+    grouped = GroupedRequests.load(context.inputs["candidates"] / part)
+    histories = Log.load(context.inputs["split"]).histories(config)
+    queries = request_queries(
+        grouped.requests, histories=histories, features=features, ingested=context.inputs["ingest"]
+    )
+    codes, labels = grouped.groups.codes, grouped.groups.labels
+    inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
+    return Samples(inputs, labels, codes >= 0, ranking.training.batch_size), grouped.requests
+
+
+def _judge(ranking: RankingConfig) -> tuple[str, Judge]:
+    """What early stopping goes by: AUC of labelled rows, NDCG of lists."""
+    if ranking.samples.kind == "events":
+        return "auc", lambda scores, samples, requests: auc(samples.labels[samples.mask], scores[samples.mask])
+    return "ndcg@10", _list_quality
+
+
+def _list_quality(scores: Scores, samples: "Samples", requests: Requests) -> float:
+    order = np.argsort(-np.where(samples.mask, scores, -np.inf), axis=1, kind="stable")
+    hits = np.take_along_axis(samples.labels, order, axis=1) > 0
+    return float(ndcg_at_k(hits, requests.counts, 10).mean())

@@ -8,6 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 from recsys.data.config import ColumnConfig, ColumnKind, DataConfig
 from recsys.data.split import GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
 from recsys.errors import ProtocolError
+from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig
 from recsys.problems import Problem, Problems, unknown
 from recsys.ranking.configs import RankingConfig
@@ -18,20 +19,6 @@ from recsys.settings import Settings
 __all__ = ["Config", "EvaluationConfig", "PolicyConfig", "TrackingConfig"]
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
-
-
-class EvaluationConfig(Settings):
-    """What is reported."""
-
-    ks: tuple[PositiveInt, ...] = (
-        5,
-        10,
-        20,
-        50,
-        100,
-    )
-    bootstrap: PositiveInt = 1000
-    """Resamples behind a confidence interval."""
 
 
 class PolicyConfig(Settings):
@@ -250,12 +237,14 @@ def _check_features(config: Config) -> Iterator[Problem]:
     where = {"user": "data.users.columns", "item": "data.items.columns", "context": "data.interactions.context"}
     for side, columns in _columns(config).items():
         for name, transform in (getattr(config.features, side) or {}).items():
-            if name not in columns:
-                what = unknown(name, columns, noun=f"column of {where[side]}")
-                yield Problem(what, at=("features", side, name))
-            elif columns[name] not in _KINDS[transform.kind]:
+            column = transform.column or name
+            if column not in columns:
+                what = unknown(column, columns, noun=f"column of {where[side]}")
+                at = ("features", side, name) if transform.column is None else ("features", side, name, "column")
+                yield Problem(what, at=at)
+            elif columns[column] not in _KINDS[transform.kind]:
                 yield Problem(
-                    f"found {transform.kind}, but the column is {columns[name]}; expected a {where[side]} of kind "
+                    f"found {transform.kind}, but the column is {columns[column]}; expected a {where[side]} of kind "
                     f"{' or '.join(_KINDS[transform.kind])}",
                     at=("features", side, name, "kind"),
                 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Groups", "label_candidates", "sample_groups"]
+__all__ = ["Groups", "sample_groups"]
 
 Codes = NDArray[np.int32]
 Bool = NDArray[np.bool_]
@@ -24,20 +24,6 @@ class Groups:
     labels: NDArray[np.float32]
 
 
-def label_candidates(codes: Codes, offsets: NDArray[np.int64], positives: Codes) -> NDArray[np.float32]:
-    """`(Q, C)` 1 where a candidate is among its request's positives, else 0.
-
-    Args:
-        codes: `(Q, C)` candidates, −1 pads.
-        offsets: `(Q + 1,)` where each request's positives begin.
-        positives: item codes, ascending within a request.
-    """
-    width = np.int64(max(codes.max(initial=0), positives.max(initial=0)) + 2)
-    owner = np.repeat(np.arange(len(codes), dtype=np.int64), np.diff(offsets))
-    wanted = np.arange(len(codes), dtype=np.int64)[:, None] * width + codes
-    return (np.isin(wanted, owner * width + positives) & (codes >= 0)).astype(np.float32)
-
-
 def sample_groups(
     codes: Codes,
     labels: NDArray[np.float32],
@@ -54,7 +40,7 @@ def sample_groups(
 
     Args:
         codes: `(Q, C)` candidates, −1 pads.
-        labels: `(Q, C)` from `label_candidates`.
+        labels: `(Q, C)` float32, 1 where a candidate is a positive.
         withheld: `(Q, X)` items that are no negatives (history and positives), padded with −1.
         candidate_negatives: at most this many of the other candidates, drawn without replacement.
         uniform_negatives: this many draws from the catalogue; those that hit a candidate, a withheld item or one

@@ -9,7 +9,12 @@ from recsys.settings import Settings
 __all__ = ["FeaturesConfig", "HistoryConfig", "Transform"]
 
 
-class Categorical(Settings):
+class _Transform(Settings):
+    column: str | None = None
+    """The column that is read; `null`: the one of the feature's own name. Lets one column become several features."""
+
+
+class Categorical(_Transform):
     """One embedding row a value; row 0 is padding, row 1 out-of-vocabulary."""
 
     kind: Literal["categorical"]
@@ -17,7 +22,7 @@ class Categorical(Settings):
     """Rarer values share the out-of-vocabulary row."""
 
 
-class MultiCategorical(Settings):
+class MultiCategorical(_Transform):
     """A set of values; the first `max_length` are kept, padded with row 0."""
 
     kind: Literal["multi_categorical"]
@@ -25,39 +30,39 @@ class MultiCategorical(Settings):
     max_length: PositiveInt = 16
 
 
-class Hashed(Settings):
+class Hashed(_Transform):
     """A stable 64-bit hash into `buckets` rows (after rows 0 and 1); needs no vocabulary."""
 
     kind: Literal["hashed"]
     buckets: PositiveInt = 2**16
 
 
-class Standard(Settings):
+class Standard(_Transform):
     """(x − mean) / standard deviation; missing and infinite values become the mean."""
 
     kind: Literal["standard"]
 
 
-class MinMax(Settings):
+class MinMax(_Transform):
     """(x − min) / (max − min), clipped to [0, 1]; missing becomes the fitted mean."""
 
     kind: Literal["min_max"]
 
 
-class Log(Settings):
+class Log(_Transform):
     """sign(x)·log1p(|x|), then standardised."""
 
     kind: Literal["log"]
 
 
-class Quantile(Settings):
+class Quantile(_Transform):
     """Equal-frequency buckets with an embedding row each; missing is row 1."""
 
     kind: Literal["quantile"]
     buckets: PositiveInt = 10
 
 
-class TimePart(Settings):
+class TimePart(_Transform):
     """A part of a UTC timestamp as a category."""
 
     kind: Literal["time"]

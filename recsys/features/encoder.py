@@ -43,8 +43,14 @@ class FeatureEncoder:
         `encoder.fields("user")`.
     """
 
-    def __init__(self, transforms: Mapping[TableSide, _Transforms], history: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        transforms: Mapping[TableSide, _Transforms],
+        columns: Mapping[TableSide, Mapping[str, str]],
+        history: tuple[str, ...],
+    ) -> None:
         self._transforms = transforms
+        self._columns = columns
         self._history = history
 
     @classmethod
@@ -70,14 +76,16 @@ class FeatureEncoder:
             "item": _occurring(dataset.items, log, "item_id"),
             "context": log,
         }
+        chosen = {side: _chosen(config, data, side) for side in _SIDES}
+        columns = {side: {name: t.column or name for name, t in chosen[side].items()} for side in _SIDES}
         transforms = {
             side: {
-                name: _fitted(side, name, transform, log if name == f"{side}_id" else sources[side])
-                for name, transform in _chosen(config, data, side).items()
+                name: _fitted(side, name, transform, columns[side][name], log, sources[side])
+                for name, transform in chosen[side].items()
             }
             for side in _SIDES
         }
-        return cls(transforms, tuple(n for n in config.history.fields if n in transforms["item"]))
+        return cls(transforms, columns, tuple(n for n in config.history.fields if n in transforms["item"]))
 
     def fields(self, side: TableSide) -> tuple[Field, ...]:
         """The model inputs of a side, in order; every index field has an embedding table of its own."""
@@ -104,9 +112,17 @@ class FeatureEncoder:
         """
         missing = pa.nulls(table.num_rows)
         return {
-            f"{side}.{name}": _encoded(side, name, transform, _column(table, name, missing))
+            f"{side}.{name}": _encoded(side, name, transform, _column(table, self._columns[side][name], missing))
             for name, transform in self._transforms[side].items()
         }
+
+    def reading(self, side: TableSide, column: str) -> tuple[str, ...]:
+        """Names of the fields that are made of a column."""
+        return tuple(f"{side}.{name}" for name, of in self._columns[side].items() if of == column)
+
+    def columns(self, side: TableSide) -> tuple[str, ...]:
+        """The columns that are read, each once."""
+        return tuple(dict.fromkeys(self._columns[side].values()))
 
     @property
     def hash(self) -> str:
@@ -140,13 +156,17 @@ class FeatureEncoder:
             if spec["format"] != _FORMAT:
                 raise ArtifactError(f"{folder}: feature format {spec['format']}, expected {_FORMAT}")
             transforms = {side: _restored(folder, side, spec[side]) for side in _SIDES}
-            return cls(transforms, tuple(spec["history"]))
+            columns = {side: {str(one["name"]): str(one["column"]) for one in spec[side]} for side in _SIDES}
+            return cls(transforms, columns, tuple(spec["history"]))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise ArtifactError(f"{folder}: not a feature encoder ({error}); run the features stage again") from error
 
     def _spec(self) -> dict[str, Any]:
         sides: dict[str, Any] = {
-            side: [{"name": name, "kind": t.kind, **t.state()} for name, t in self._transforms[side].items()]
+            side: [
+                {"name": name, "column": self._columns[side][name], "kind": t.kind, **t.state()}
+                for name, t in self._transforms[side].items()
+            ]
             for side in _SIDES
         }
         return {"format": _FORMAT, "history": list(self._history), **sides}
@@ -183,12 +203,15 @@ def _occurring(table: pa.Table | None, log: pa.Table, id_column: str) -> pa.Tabl
     return table.filter(pc.is_in(table[id_column], value_set=pc.unique(log[id_column])))
 
 
-def _fitted(side: TableSide, name: str, config: Transform, table: pa.Table) -> FittedTransform:
-    if name not in table.column_names:
-        known = ", ".join(table.column_names)
-        raise DataError(f"features.{side}.{name}: no such column; found {known}")
+def _fitted(
+    side: TableSide, name: str, config: Transform, column: str, log: pa.Table, own: pa.Table
+) -> FittedTransform:
+    # Ids count once an event, other columns once a user or item.
+    table = log if column == f"{side}_id" else own
+    if column not in table.column_names:
+        raise DataError(f"features.{side}.{name}: no column {column}; found {', '.join(table.column_names)}")
     try:
-        return fit_transform(config, _plain(table[name]))
+        return fit_transform(config, _plain(table[column]))
     except DataError as error:
         raise DataError(f"{side}.{name}: {error}") from None
 

@@ -127,13 +127,14 @@ class QueryEncoder:
     ) -> dict[str, _Array]:
         """The stored arrays with the given raw values in their place, column by column."""
         for column in sorted(set().union(*given)):
-            name = f"{side}.{column}"
-            if name not in stored:
-                known = ", ".join(key.partition(".")[2] for key in stored) or "no columns"
-                raise InputError(f"{name}: the bundle does not read this column; it reads {known}")
+            names = self._parts.encoder.reading(side, column)
+            if not names:
+                known = ", ".join(self._parts.encoder.columns(side)) or "no columns"
+                raise InputError(f"{side}.{column}: the bundle does not read this column; it reads {known}")
             rows = [row for row, values in enumerate(given) if column in values]
             encoded = self._encode(side, {column: [given[row][column] for row in rows]}, len(rows))
-            stored[name][rows] = encoded[name]
+            for name in names:
+                stored[name][rows] = encoded[name]
         return stored
 
     def _encode(

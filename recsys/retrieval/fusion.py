@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.features.batch import Codes, Floats
+from recsys.metrics.ranking import ndcg_at_k, relevance
 
 __all__ = ["Candidates", "fit_weights", "fuse"]
 
@@ -88,7 +89,7 @@ def fit_weights(
     Args:
         lists: as in `fuse`.
         offsets: `(B + 1,)` where each request's positives begin.
-        positives: item codes of the requests that followed.
+        positives: item codes of what followed; every request has at least one.
         k: as in `fuse`.
         at: depth of the metric.
 
@@ -99,11 +100,10 @@ def fit_weights(
     parts = np.stack(
         [_at(_reciprocal(codes, k), place, 0.0) for (codes, _), place in zip(lists.values(), places, strict=True)]
     )
-    relevant = _relevant(items, offsets, positives)
-    ideal = _ideal(np.diff(offsets), at)
+    relevant, counts = relevance(items, offsets, positives), np.diff(offsets)
 
     def quality(weights: NDArray[np.float64]) -> float:
-        return _ndcg(np.tensordot(weights, parts, axes=1), relevant, ideal, at)
+        return _ndcg(np.tensordot(weights, parts, axes=1), relevant, counts, at)
 
     singles = [quality(row) for row in np.eye(len(parts))]
     weights, best = np.eye(len(parts))[int(np.argmax(singles))], max(singles)
@@ -160,25 +160,11 @@ def _wide(values: NDArray[_Number], width: int, fill: float) -> NDArray[_Number]
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)], constant_values=fill)
 
 
-def _relevant(items: Codes, offsets: NDArray[np.int64], positives: Codes) -> NDArray[np.bool_]:
-    width = np.int64(max(items.max(initial=0), positives.max(initial=0)) + 2)
-    owner = np.repeat(np.arange(len(items), dtype=np.int64), np.diff(offsets))
-    wanted = np.arange(len(items), dtype=np.int64)[:, None] * width + items
-    return np.isin(wanted, owner * width + positives) & (items >= 0)
-
-
-def _ideal(counts: NDArray[np.int64], at: int) -> NDArray[np.float64]:
-    gains = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, at + 2)))])
-    return gains[np.minimum(counts, at)]
-
-
-def _ndcg(scores: NDArray[np.float64], relevant: NDArray[np.bool_], ideal: NDArray[np.float64], at: int) -> float:
+def _ndcg(scores: NDArray[np.float64], relevant: NDArray[np.bool_], counts: NDArray[np.int64], at: int) -> float:
     """Mean NDCG@at; the same ties as in `fuse`."""
     width = min(at, scores.shape[1])
-    # Partition first: a full sort of every tried weight would take minutes on a large window.
-    order = np.argpartition(-scores, width - 1, axis=1)[:, :width]
-    order = np.sort(order, axis=1)
-    ranked = np.take_along_axis(order, np.argsort(-np.take_along_axis(scores, order, axis=1), axis=1, kind="stable"), 1)
-    hits = np.take_along_axis(relevant, ranked, axis=1)
-    gains = (hits / np.log2(np.arange(2, width + 2))).sum(axis=1)
-    return float(np.mean(np.divide(gains, ideal, out=np.zeros(len(gains)), where=ideal > 0)))
+    # Partition first: a full sort for every tried weight would take minutes on a large window.
+    best = np.sort(np.argpartition(-scores, width - 1, axis=1)[:, :width], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
+    hits = np.take_along_axis(relevant, np.take_along_axis(best, order, axis=1), axis=1)
+    return float(ndcg_at_k(hits, counts, at).mean())

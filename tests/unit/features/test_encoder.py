@@ -127,7 +127,9 @@ def test_a_wrong_type_names_column_and_value(encoder):
 
 def test_a_column_that_is_not_there_cannot_be_fitted():
     config = FeaturesConfig.model_validate({"user": {"height": {"kind": "standard"}}})
-    with pytest.raises(DataError, match=r"features\.user\.height: no such column; found user_id, age, city/town, bio"):
+    with pytest.raises(
+        DataError, match=r"features\.user\.height: no column height; found user_id, age, city/town, bio"
+    ):
         FeatureEncoder.fit(config, DATA, dataset(), np.ones(4, bool))
 
 
@@ -175,3 +177,16 @@ def test_a_log_alone_has_only_what_it_names():
     encoder = FeatureEncoder.fit(config, data, only_log, np.ones(4, bool))
     assert encoder.fields("user") == encoder.fields("context") == encoder.history_fields() == ()
     assert encoder.encode("item", only_log.interactions)["item.item_id"].tolist() == [2, 3, 2, 4]
+
+
+def test_one_column_may_become_several_fields(tmp_path):
+    config = FeaturesConfig.model_validate(
+        {"user": {"age": {"kind": "standard"}, "decade": {"kind": "quantile", "buckets": 2, "column": "age"}}}
+    )
+    encoder = FeatureEncoder.fit(config, DATA, dataset(), np.array([True, True, True, False]))
+    assert encoder.reading("user", "age") == ("user.age", "user.decade")
+    assert encoder.columns("user") == ("age",)
+    encoder.save(tmp_path)
+    encoded = FeatureEncoder.load(tmp_path).encode("user", dataset().users)
+    np.testing.assert_allclose(encoded["user.age"], [-1, 1, 6])
+    assert encoded["user.decade"].tolist() == [2, 3, 3]

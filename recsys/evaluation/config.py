@@ -1,0 +1,21 @@
+"""What is reported, as configured."""
+
+from pydantic import PositiveInt
+
+from recsys.settings import Settings
+
+__all__ = ["EvaluationConfig"]
+
+
+class EvaluationConfig(Settings):
+    """What is reported."""
+
+    ks: tuple[PositiveInt, ...] = (
+        5,
+        10,
+        20,
+        50,
+        100,
+    )
+    bootstrap: PositiveInt = 1000
+    """Resamples behind a confidence interval."""

@@ -1,0 +1,214 @@
+"""What an evaluation found, as plain values; reports, plots and trackers read it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from recsys.features.batch import Codes, Floats
+from recsys.metrics.bootstrap import Interval
+
+__all__ = [
+    "FUNNEL",
+    "FUSION",
+    "ROUTE",
+    "Comparison",
+    "FunnelEvaluation",
+    "LossAttribution",
+    "RowMetrics",
+    "SliceRow",
+    "SliceTable",
+    "StageResult",
+]
+
+ROUTE = "route."
+"""Prefix of the stages that are one route's own list."""
+FUSION = "fusion"
+FUNNEL = "funnel"
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """How good the lists of one stage are.
+
+    Attributes:
+        name: `route.<name>`, `fusion` or `funnel`.
+        metrics: by metric name, then by k.
+        coverage: share of the catalogue in the first 10 places of all lists.
+        gini: how unequally those places are given out; 0 is even.
+    """
+
+    name: str
+    metrics: Mapping[str, Mapping[int, Interval]]
+    coverage: float
+    gini: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The funnel against another stage on the same requests.
+
+    Attributes:
+        against: the other stage.
+        metric: metric name.
+        k: list length.
+        difference: funnel minus the other, per request.
+    """
+
+    against: str
+    metric: str
+    k: int
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class LossAttribution:
+    """Where the positives of the requests went; `found + ranking + recall` is 1.
+
+    Attributes:
+        k: list length.
+        found: share in the first k places of the answer.
+        ranking: share among the candidates, but not in the first k places.
+        recall: share that is no candidate.
+        no_room: part of `ranking` that could not have been found: the request has more than k positives among its
+            candidates.
+    """
+
+    k: int
+    found: float
+    ranking: float
+    recall: float
+    no_room: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowMetrics:
+    """How well the ranker tells positive from negative rows.
+
+    Attributes:
+        source: which rows, in words.
+        rows: how many.
+        positives: how many of them are positive.
+        auc: over all rows; NaN when a class is missing.
+        gauc: within groups, weighted by rows; NaN when no group has both classes.
+        logloss: mean, in nats; says something only of rankers trained to predict a probability.
+    """
+
+    source: str
+    rows: int
+    positives: int
+    auc: float
+    gauc: float
+    logloss: float
+
+
+@dataclass(frozen=True, slots=True)
+class SliceRow:
+    """One slice.
+
+    Attributes:
+        name: what the slice holds.
+        count: requests or positives in it.
+        values: by stage.
+    """
+
+    name: str
+    count: int
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceTable:
+    """A metric by slice and stage.
+
+    Attributes:
+        key: short name, for metric names.
+        title: what is sliced by.
+        counted: what `count` counts.
+        metric: label of the values.
+        rows: slices that are not empty.
+    """
+
+    key: str
+    title: str
+    counted: str
+    metric: str
+    rows: tuple[SliceRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelEvaluation:
+    """Everything a report says.
+
+    Attributes:
+        requests: number of requests Q.
+        positives: number of positives over all requests.
+        items: size of the catalogue.
+        ks: list lengths, ascending.
+        resamples: behind every interval.
+        stages: routes in the order of the bundle, then fusion, then the funnel.
+        best_route: the route stage with the highest NDCG@10.
+        comparisons: the funnel against its best route and against fusion.
+        loss: where positives are lost.
+        ranker: `None` without a ranker.
+        slices: the same metrics for parts of the requests or positives.
+        codes: `(Q, K)` the answers, K the longest list length, padded with −1.
+        scores: `(Q, K)` their scores, −inf at padding.
+    """
+
+    requests: int
+    positives: int
+    items: int
+    ks: tuple[int, ...]
+    resamples: int
+    stages: tuple[StageResult, ...]
+    best_route: str
+    comparisons: tuple[Comparison, ...]
+    loss: LossAttribution
+    ranker: RowMetrics | None
+    slices: tuple[SliceTable, ...]
+    codes: Codes
+    scores: Floats
+
+    def stage(self, name: str) -> StageResult:
+        """The stage of this name. Raises `KeyError` when there is none."""
+        return {stage.name: stage for stage in self.stages}[name]
+
+    def flat(self) -> dict[str, float]:
+        """Every figure by name: `funnel/ndcg@10`, `funnel/ndcg@10/low`, `ranker/auc`, …; NaN left out."""
+        pairs = [*_stages(self.stages), *_comparisons(self.comparisons), *_loss(self.loss), *_slices(self.slices)]
+        if self.ranker is not None:
+            pairs += [(f"ranker/{name}", getattr(self.ranker, name)) for name in ("auc", "gauc", "logloss")]
+        pairs += [("requests", self.requests), ("positives", self.positives)]
+        return {name: float(value) for name, value in pairs if value == value}
+
+
+def _stages(stages: tuple[StageResult, ...]) -> Iterator[tuple[str, float]]:
+    for stage in stages:
+        for metric, by_k in stage.metrics.items():
+            for k, value in by_k.items():
+                yield from _interval(f"{stage.name}/{metric}@{k}", value)
+        yield f"{stage.name}/coverage@10", stage.coverage
+        yield f"{stage.name}/gini@10", stage.gini
+
+
+def _comparisons(comparisons: tuple[Comparison, ...]) -> Iterator[tuple[str, float]]:
+    for comparison in comparisons:
+        name = f"funnel_vs_{comparison.against}/{comparison.metric}@{comparison.k}"
+        yield from _interval(name, comparison.difference)
+
+
+def _interval(name: str, value: Interval) -> Iterator[tuple[str, float]]:
+    yield from ((name, value.mean), (f"{name}/low", value.low), (f"{name}/high", value.high))
+
+
+def _loss(loss: LossAttribution) -> Iterator[tuple[str, float]]:
+    yield f"loss/found@{loss.k}", loss.found
+    yield f"loss/ranking@{loss.k}", loss.ranking
+    yield f"loss/no_room@{loss.k}", loss.no_room
+    yield "loss/recall", loss.recall
+
+
+def _slices(tables: tuple[SliceTable, ...]) -> Iterator[tuple[str, float]]:
+    for table in tables:
+        for row in table.rows:
+            for stage, value in row.values.items():
+                yield f"slice/{table.key}={row.name}/{stage}/{table.metric.lower()}", value
