@@ -1,1 +1,53 @@
 """Shared by all tests."""
+
+import numpy as np
+import pytest
+
+from recsys.features.assemble import HISTORY_MASK
+from recsys.features.batch import Field, InputSpec
+
+
+@pytest.fixture(scope="session")
+def model_inputs():
+    """Inputs of every side and kind: one value, several, numbers; history shares the tables of its items."""
+    return InputSpec(
+        (
+            Field("user.group", 8, 1, "user.group"),
+            Field("user.tags", 6, 2, "user.tags"),
+            Field("user.age", 0, 1, ""),
+            Field("context.hour", 0, 1, ""),
+            Field("history.item_id", 20, 1, "item.item_id"),
+            Field("history.genres", 7, 3, "item.genres"),
+            Field("history.year", 0, 1, ""),
+            HISTORY_MASK,
+            Field("item.item_id", 20, 1, "item.item_id"),
+            Field("item.genres", 7, 3, "item.genres"),
+            Field("item.year", 0, 1, ""),
+            Field("route.popular.rank", 0, 1, ""),
+        ),
+        history_length=5,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_graph(tmp_path_factory):
+    """Path of a handmade graph: logits (B, C, 1) = user.age (B,) + 2 · item.year (B, C)."""
+    onnx = pytest.importorskip("onnx")
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    constants = {"two": np.array(2, dtype=np.float32), "one": np.array([1]), "last": np.array([2])}
+    nodes = [
+        helper.make_node("Mul", ["item.year", "two"], ["doubled"]),
+        helper.make_node("Unsqueeze", ["user.age", "one"], ["age"]),
+        helper.make_node("Add", ["doubled", "age"], ["sum"]),
+        helper.make_node("Unsqueeze", ["sum", "last"], ["logits"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("user.age", kind, ["B"]),
+        helper.make_tensor_value_info("item.year", kind, ["B", "C"]),
+    ]
+    output = helper.make_tensor_value_info("logits", kind, ["B", "C", 1])
+    stored = [onnx.numpy_helper.from_array(value, name) for name, value in constants.items()]
+    graph = helper.make_graph(nodes, "small", inputs, [output], stored)
+    path = tmp_path_factory.mktemp("graph") / "small.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path

@@ -50,5 +50,6 @@ class OnnxGraph:
         try:
             output: NDArray[np.float32] = self._session.run(None, {name: inputs[name] for name in self.inputs})[0]
         except Exception as error:
-            raise ArtifactError(f"{self.path}: cannot run on these inputs ({error})") from error
+            given = ", ".join(f"{name} {inputs[name].dtype} {inputs[name].shape}" for name in self.inputs)
+            raise ArtifactError(f"{self.path}: cannot run on these inputs ({error}); given {given}") from error
         return output
