@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from recsys.errors import DataError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.evaluation.results import (
+    AT,
     FUNNEL,
     FUSION,
     ROUTE,
@@ -35,13 +36,11 @@ from recsys.metrics.coverage import catalogue_coverage, gini
 from recsys.metrics.ranking import ndcg_at_k, relevance
 from recsys.metrics.registry import RANKING_METRICS
 
-__all__ = ["AT", "evaluate_funnel", "evaluate_rows"]
+__all__ = ["evaluate_funnel", "evaluate_rows"]
 
 Mask = NDArray[np.bool_]
 _Value = TypeVar("_Value", bound=np.generic)
 
-AT = 10
-"""The list length of comparisons, loss attribution, coverage and slices: what fits a first screen."""
 _CHUNK = 1024
 """Requests answered together: bounds memory, whatever the window."""
 _ROW_REQUESTS = 20_000

@@ -1,14 +1,17 @@
 """What an evaluation found, as plain values; reports, plots and trackers read it."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from recsys.features.batch import Codes, Floats
 from recsys.metrics.bootstrap import Interval
 
 __all__ = [
+    "AT",
     "FUNNEL",
     "FUSION",
+    "LABELS",
     "ROUTE",
     "Comparison",
     "FunnelEvaluation",
@@ -19,6 +22,10 @@ __all__ = [
     "StageResult",
 ]
 
+AT = 10
+"""The list length of comparisons, loss attribution, coverage and slices: what fits a first screen."""
+LABELS = {"ndcg": "NDCG", "recall": "Recall", "hit_rate": "HitRate", "mrr": "MRR", "map": "MAP"}
+"""The metrics as reports call them."""
 ROUTE = "route."
 """Prefix of the stages that are one route's own list."""
 FUSION = "fusion"
@@ -174,11 +181,30 @@ class FunnelEvaluation:
 
     def flat(self) -> dict[str, float]:
         """Every figure by name: `funnel/ndcg@10`, `funnel/ndcg@10/low`, `ranker/auc`, …; NaN left out."""
-        pairs = [*_stages(self.stages), *_comparisons(self.comparisons), *_loss(self.loss), *_slices(self.slices)]
+        return _numbers([*_stages(self.stages), *self._summary(), *_slices(self.slices)])
+
+    def headline(self) -> dict[str, float]:
+        """The figures that runs are compared by, a selection of `flat`; NaN left out."""
+        return _numbers([*_stage_means(self.stages, self.ks[-1]), *self._summary()])
+
+    def _summary(self) -> Iterator[tuple[str, float]]:
+        yield from _comparisons(self.comparisons)
+        yield from _loss(self.loss)
         if self.ranker is not None:
-            pairs += [(f"ranker/{name}", getattr(self.ranker, name)) for name in ("auc", "gauc", "logloss")]
-        pairs += [("requests", self.requests), ("positives", self.positives)]
-        return {name: float(value) for name, value in pairs if value == value}
+            yield from ((f"ranker/{name}", getattr(self.ranker, name)) for name in ("auc", "gauc", "logloss"))
+        yield from (("requests", self.requests), ("positives", self.positives))
+
+
+def _numbers(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    return {name: float(value) for name, value in pairs if not math.isnan(value)}
+
+
+def _stage_means(stages: tuple[StageResult, ...], longest: int) -> Iterator[tuple[str, float]]:
+    for stage in stages:
+        for metric, by_k in stage.metrics.items():
+            yield f"{stage.name}/{metric}@{AT}", by_k[AT].mean
+        yield f"{stage.name}/recall@{longest}", stage.metrics["recall"][longest].mean
+        yield f"{stage.name}/coverage@{AT}", stage.coverage
 
 
 def _stages(stages: tuple[StageResult, ...]) -> Iterator[tuple[str, float]]:
@@ -186,8 +212,8 @@ def _stages(stages: tuple[StageResult, ...]) -> Iterator[tuple[str, float]]:
         for metric, by_k in stage.metrics.items():
             for k, value in by_k.items():
                 yield from _interval(f"{stage.name}/{metric}@{k}", value)
-        yield f"{stage.name}/coverage@10", stage.coverage
-        yield f"{stage.name}/gini@10", stage.gini
+        yield f"{stage.name}/coverage@{AT}", stage.coverage
+        yield f"{stage.name}/gini@{AT}", stage.gini
 
 
 def _comparisons(comparisons: tuple[Comparison, ...]) -> Iterator[tuple[str, float]]:

@@ -1,0 +1,132 @@
+"""The report as plain text, at most 100 columns wide."""
+
+from collections.abc import Sequence
+
+from recsys.evaluation.results import (
+    AT,
+    FUNNEL,
+    FUSION,
+    LABELS,
+    Comparison,
+    FunnelEvaluation,
+    LossAttribution,
+    RowMetrics,
+    SliceTable,
+)
+
+__all__ = [
+    "comparison_line",
+    "headline_columns",
+    "loss_line",
+    "ranker_line",
+    "render_text",
+    "size_line",
+    "verdict",
+]
+
+_NAME = 24
+
+
+def render_text(evaluation: FunnelEvaluation, *, title: str, protocol: str, notes: Sequence[str] = ()) -> str:
+    """The whole report.
+
+    Args:
+        evaluation: what was found.
+        title: name of the pipeline.
+        protocol: how the log was cut, in one line.
+        notes: further lines.
+    """
+    blocks = [
+        [title, size_line(evaluation), f"Protocol: {protocol}"],
+        _stages(evaluation),
+        _found(evaluation),
+        *(_slices(table, evaluation.best_route) for table in evaluation.slices),
+        list(notes),
+    ]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def size_line(evaluation: FunnelEvaluation) -> str:
+    """How much was measured."""
+    return (
+        f"{evaluation.requests:,} test requests, {evaluation.positives:,} positives, "
+        f"{evaluation.items:,} items; every list from the whole catalogue"
+    )
+
+
+def headline_columns(evaluation: FunnelEvaluation) -> list[tuple[str, int]]:
+    """Metric and k of the columns of the table of stages: every metric at 10, then recall of the two longest lists."""
+    longer = [k for k in evaluation.ks if k > AT][-2:]
+    return [(metric, AT) for metric in LABELS] + [("recall", k) for k in longer]
+
+
+def loss_line(loss: LossAttribution) -> str:
+    """Where the positives went."""
+    return (
+        f"Positives: {loss.found:.1%} in the top {loss.k}, {loss.ranking:.1%} lost at ranking "
+        f"(no room for {loss.no_room:.1%}), {loss.recall:.1%} lost at recall"
+    )
+
+
+def ranker_line(ranker: RowMetrics) -> str:
+    """How well the ranker separates."""
+    return (
+        f"Ranker: AUC {ranker.auc:.4f}, GAUC {ranker.gauc:.4f}, log loss {ranker.logloss:.4f} over "
+        f"{ranker.rows:,} {ranker.source}"
+    )
+
+
+def comparison_line(comparison: Comparison) -> str:
+    """The difference, its interval, and what it says."""
+    value = comparison.difference
+    metric = f"{LABELS[comparison.metric]}@{comparison.k}"
+    return (
+        f"{metric} against {_short(comparison.against)}: {value.mean:+.4f} [{value.low:+.4f}, {value.high:+.4f}], "
+        f"{verdict(comparison)}"
+    )
+
+
+def verdict(comparison: Comparison) -> str:
+    """Better, worse, or not to be told from chance."""
+    if not comparison.difference.excludes_zero:
+        return "no clear difference: the interval includes 0"
+    return f"{'better' if comparison.difference.mean > 0 else 'worse'}: the interval excludes 0"
+
+
+def _stages(evaluation: FunnelEvaluation) -> list[str]:
+    columns = headline_columns(evaluation)
+    rows = [[_short(s.name), *(f"{s.metrics[m][k].mean:.4f}" for m, k in columns)] for s in evaluation.stages]
+    return _table(["stage", *(f"{LABELS[m]}@{k}" for m, k in columns)], rows)
+
+
+def _found(evaluation: FunnelEvaluation) -> list[str]:
+    funnel = evaluation.stage(FUNNEL)
+    return [
+        *([ranker_line(evaluation.ranker)] if evaluation.ranker is not None else []),
+        loss_line(evaluation.loss),
+        *map(comparison_line, evaluation.comparisons),
+        f"Coverage@{AT} {funnel.coverage:.1%} of the catalogue, Gini@{AT} {funnel.gini:.3f}",
+        f"95 % intervals from {evaluation.resamples:,} bootstrap resamples of the requests",
+    ]
+
+
+def _slices(table: SliceTable, best_route: str) -> list[str]:
+    stages = [best_route, FUSION, FUNNEL]
+    rows = [[row.name, f"{row.count:,}", *(f"{row.values[stage]:.4f}" for stage in stages)] for row in table.rows]
+    return [f"{table.metric} by {table.title}", *_table(["", table.counted, *map(_short, stages)], rows)]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with the first column on the left and numbers on the right, two spaces between columns."""
+    cells = [header, *rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in cells
+    ]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else name[: _NAME - 1] + "…"
