@@ -243,7 +243,7 @@ def _by_history(answers: _Answers, counts: NDArray[np.int64], lengths: NDArray[n
         for name, inside in ((name, place == number) for number, name in enumerate(HISTORY_SLICES))
         if inside.any()
     )
-    return SliceTable("history", "items in the user's history", "requests", f"NDCG@{AT}", rows)
+    return SliceTable("history", "history length", "requests", f"NDCG@{AT}", rows)
 
 
 def _by_popularity(answers: _Answers, positives: Codes, place: NDArray[np.intp]) -> SliceTable:

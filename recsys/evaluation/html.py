@@ -133,7 +133,9 @@ def _table(
     caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, strong: str = "", words: Sequence[int] = ()
 ) -> str:
     """A table whose cells are already HTML; the first column heads its row, columns in `words` hold no numbers."""
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    head = "".join(
+        f'<th scope="col"{" class=words" if i in words else ""}>{escape(name)}</th>' for i, name in enumerate(header)
+    )
     body = "".join(_row(row, row[0] == strong, words) for row in rows)
     return (
         f'<div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}"><table>\n'

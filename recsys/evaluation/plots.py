@@ -12,6 +12,10 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
+
 from recsys.evaluation.results import (
     AT,
     FUNNEL,
@@ -34,7 +38,7 @@ _INK = "#1b2228"
 _FUNNEL, _FUSION = "#d1495b", "#8a6fb3"
 _ROUTES = ("#2f7fc1", "#2a9d72", "#c98a1b", "#6b8a99", "#b06a3b", "#4f9fa8", "#9a7fbf", "#a3a13a")
 """Each reads on white and on near-black with a contrast of at least 3 to 1."""
-_WIDTH = 8.0
+_WIDTH = 9.6
 _SLICES = "Best route, fusion and funnel side by side; the figures are in the table below."
 
 
@@ -63,9 +67,13 @@ def draw(evaluation: FunnelEvaluation) -> list[Plot]:
         return []
     few = [evaluation.best_route, FUSION, FUNNEL]
     return [
-        _render("loss", "Where the positives go", _loss_words(evaluation), partial(_loss, evaluation)),
+        _render(
+            "loss", "Share of all positives of the test requests", _loss_words(evaluation), partial(_loss, evaluation)
+        ),
         _render("recall", "Recall by list length", _recall_words(evaluation), partial(_recall, evaluation)),
-        _render("metrics", f"Metrics at {AT}", _metric_words(evaluation), partial(_metrics, evaluation)),
+        _render(
+            "metrics", f"Metrics at {AT}, with 95 % intervals", _metric_words(evaluation), partial(_metrics, evaluation)
+        ),
         *(
             _render(f"slices-{table.key}", f"{table.metric} by {table.title}", _SLICES, partial(_slices, table, few))
             for table in evaluation.slices
@@ -132,27 +140,19 @@ def _recall(evaluation: FunnelEvaluation) -> "Figure":
 
 def _label_ends(axes: "Axes", x: float, ends: Sequence[tuple[float, str]], colors: Mapping[str, str]) -> None:
     """Names each line at its right end; labels that would overlap move apart."""
-    gap = axes.get_ylim()[1] * 0.065
     ordered = sorted(ends)
-    for (value, name), y in zip(ordered, _spread([value for value, _ in ordered], gap), strict=True):
-        axes.annotate(
-            f"{name} {value:.3f}",
-            xy=(x, value),
-            xytext=(x * 1.12, y),
-            color=_INK,
-            va="center",
-            annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colors[name], "lw": 1},
-        )
+    places = _spread([value for value, _ in ordered], gap=axes.get_ylim()[1] * 0.065)
+    for (value, name), y in zip(ordered, places, strict=True):
+        axes.plot([x, x * 1.1], [value, y], color=colors[name], linewidth=1, clip_on=False)
+        axes.text(x * 1.13, y, f"{name} {value:.3f}", color=_INK, va="center")
+    axes.set_xlim(right=x * 1.1)
 
 
-def _spread(values: Sequence[float], gap: float) -> list[float]:
-    """Ascending positions at least `gap` apart for ascending values; a crowd stays centred on where it belongs."""
-    up: list[float] = []
-    for value in values:
-        up.append(value if not up else max(value, up[-1] + gap))
-    shift = sum(u - v for u, v in zip(up, values, strict=True)) / max(len(values), 1)
-    return [max(u - shift, i * gap) for i, u in enumerate(up)]
+def _spread(values: Sequence[float], gap: float) -> NDArray[np.float64]:
+    """The positions nearest to ascending values that are at least `gap` apart (least squares)."""
+    steps = gap * np.arange(len(values))
+    moved: NDArray[np.float64] = isotonic_regression(np.asarray(values) - steps).x
+    return moved + steps
 
 
 def _metrics(evaluation: FunnelEvaluation) -> "Figure":

@@ -1,5 +1,6 @@
 """The report as plain text, at most 100 columns wide."""
 
+import math
 from collections.abc import Sequence
 
 from recsys.evaluation.results import (
@@ -71,7 +72,7 @@ def loss_line(loss: LossAttribution) -> str:
 def ranker_line(ranker: RowMetrics) -> str:
     """How well the ranker separates."""
     return (
-        f"Ranker: AUC {ranker.auc:.4f}, GAUC {ranker.gauc:.4f}, log loss {ranker.logloss:.4f} over "
+        f"Ranker: AUC {_number(ranker.auc)}, GAUC {_number(ranker.gauc)}, log loss {_number(ranker.logloss)} over "
         f"{ranker.rows:,} {ranker.source}"
     )
 
@@ -126,6 +127,10 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         )
         for row in cells
     ]
+
+
+def _number(value: float) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.4f}"
 
 
 def _short(name: str) -> str:
