@@ -1,0 +1,259 @@
+"""What every registered ranker promises."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+from torch.utils.flop_counter import FlopCounterMode
+
+from recsys.features.assemble import HISTORY_MASK
+from recsys.features.onnx import OnnxGraph
+from recsys.losses.pointwise import bce
+from recsys.ranking.base import select_inputs
+from recsys.ranking.configs import DeepFMConfig, DINConfig
+from recsys.ranking.registry import RANKERS, build_ranker
+from recsys.release.export import TOLERANCE, check_parity, export_onnx, random_inputs
+from recsys.scoring.onnx import OnnxScorer
+from recsys.training.batches import Samples
+from recsys.training.config import TrainingConfig
+from recsys.training.trainer import predict, seeded, train
+
+CONFIGS = {
+    "deepfm": DeepFMConfig(kind="deepfm", embedding_dim=4, hidden=(16, 8), dropout=0.0, embedding_dropout=0.0),
+    "din": DINConfig(
+        kind="din", embedding_dim=4, hidden=(16, 8), attention_hidden=(8,), dropout=0.0, embedding_dropout=0.0
+    ),
+}
+"""Without dropout, so that training mode can be compared too."""
+FLOORS = {"deepfm": 0.90, "din": 0.75}
+"""AUC on unseen requests of `planted`. Of ten seeds the lowest were 0.93 and 0.81; the planted logits themselves have
+0.94 to 0.96, the number alone less than 0.6."""
+CANDIDATE = ("item", "route")
+
+
+def test_every_ranker_is_held_to_the_contract():
+    assert set(CONFIGS) == set(RANKERS) == set(FLOORS)
+
+
+@pytest.fixture(params=sorted(CONFIGS))
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def spec(kind, model_inputs):
+    return select_inputs(model_inputs, CONFIGS[kind])
+
+
+@pytest.fixture
+def ranker(kind, spec):
+    """With all weights drawn, in evaluation mode: as it starts, much is zero."""
+    return drawn(build_ranker(CONFIGS[kind], spec))
+
+
+def drawn(model, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
+        for name, weight in model.named_parameters():
+            if name.endswith(("embeddings.weight", "weights.weight")):
+                weight[0] = 0.0
+    return model.eval()
+
+
+def batch(spec, requests=5, candidates=6, seed=0):
+    """Inputs, and numbers of ordinary size: clipped ones have no gradient."""
+    inputs = random_inputs(spec.fields, spec.history_length, requests, candidates, np.random.default_rng(seed))
+    return {name: torch.from_numpy(v if v.dtype == np.int64 else np.clip(v, -2, 2)) for name, v in inputs.items()}
+
+
+def by_candidate(inputs, change):
+    return {name: change(values) if name.startswith(CANDIDATE) else values for name, values in inputs.items()}
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (5, 1), (5, 6)])
+def test_gives_a_finite_logit_for_each_candidate(ranker, spec, shape, training):
+    logits = ranker.train(training)(batch(spec, *shape), torch.ones(shape, dtype=torch.bool))
+    assert logits.shape == (*shape, 1)
+    assert logits.dtype == torch.float32
+    assert torch.isfinite(logits).all()
+
+
+def test_gradient_reaches_every_weight(ranker, spec):
+    inputs = batch(spec, 32, 8)
+    bce(ranker.train()(inputs), torch.rand(32, 8, 1).round()).backward()
+    without = [name for name, weight in ranker.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert without == []
+
+
+def test_reads_every_input_it_asks_for(ranker, spec):
+    inputs = batch(spec, 32, 8)
+    expected = ranker(inputs)
+    for name, values in inputs.items():
+        turned = values.roll(1, dims=0)
+        assert not torch.allclose(ranker(inputs | {name: turned}), expected), f"{name} changes nothing"
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_padded_candidates_change_nothing(ranker, spec, training):
+    ranker.train(training)
+    inputs = batch(spec)
+    mask = torch.arange(6).expand(5, -1) < torch.tensor([[6], [1], [3], [5], [2]])
+    expected = ranker(inputs, mask)[mask]
+
+    def junk(values):
+        return torch.where(mask.reshape(mask.shape + (1,) * (values.ndim - 2)), values, values.flip(0))
+
+    other = by_candidate(inputs, junk)
+    torch.testing.assert_close(ranker(other, mask)[mask], expected, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_padded_history_changes_nothing(ranker, spec, training):
+    ranker.train(training)
+    inputs = batch(spec)
+    expected = ranker(inputs)
+    # What stands at the padding, and how much padding there is.
+    past = [field for field in spec.side("history") if field != HISTORY_MASK]
+    real = inputs.get(HISTORY_MASK.name, torch.ones(5, 1)) > 0
+    other = dict(inputs)
+    for field in past:
+        at = real.reshape(real.shape + (1,) * (inputs[field.name].ndim - 2))
+        other[field.name] = torch.where(at, inputs[field.name], 3)
+    torch.testing.assert_close(ranker(other), expected, atol=1e-6, rtol=1e-5)
+    for field in spec.side("history"):
+        filler = torch.zeros((5, 3, *inputs[field.name].shape[2:]), dtype=inputs[field.name].dtype)
+        other[field.name] = torch.cat([inputs[field.name], filler], dim=1)
+    torch.testing.assert_close(ranker(other), expected, atol=1e-6, rtol=1e-5)
+
+
+def test_order_of_candidates_changes_nothing(ranker, spec):
+    inputs, order = batch(spec), torch.randperm(6)
+    turned = by_candidate(inputs, lambda values: values[:, order])
+    torch.testing.assert_close(ranker(turned), ranker(inputs)[:, order], atol=1e-6, rtol=1e-5)
+
+
+def test_batch_equals_one_at_a_time(ranker, spec):
+    inputs = batch(spec)
+    alone = [
+        ranker(by_candidate({name: v[[row]] for name, v in inputs.items()}, lambda v, c=column: v[:, [c]])).squeeze()
+        for row in range(5)
+        for column in range(6)
+    ]
+    torch.testing.assert_close(torch.stack(alone).reshape(5, 6, 1), ranker(inputs), atol=1e-6, rtol=1e-5)
+
+
+def planted(spec, requests, rng):
+    """A group likes one class of items (id modulo 4), and everybody what is new: σ(3 · (likes − ½) + year)."""
+    candidates = 8
+    mask = np.ones((requests, candidates), dtype=bool)
+    inputs = random_inputs(spec.fields, spec.history_length, requests, candidates, rng)
+    inputs["item.item_id"] = rng.integers(2, 18, mask.shape)
+    inputs["user.group"] = rng.integers(2, 6, requests)
+    inputs["item.year"] = rng.normal(1980, 10, mask.shape).astype(np.float32)
+    likes = inputs["item.item_id"] % 4 == inputs["user.group"][:, None] % 4
+    logit = 6 * (likes - 0.5) + (inputs["item.year"] - 1980) / 10
+    labels = (rng.random(mask.shape) < 1 / (1 + np.exp(-logit))).astype(np.float32)
+    return Samples(inputs, labels, mask, 64)
+
+
+TRAINING = TrainingConfig.model_validate({"epochs": 8, "optimiser": {"learning_rate": 0.02}})
+
+
+def quiet(*_):
+    """Takes a curve nobody reads."""
+
+
+def trained(kind, spec, seed, samples):
+    with seeded(seed):
+        model = build_ranker(CONFIGS[kind], spec)
+    model.fit_inputs(samples)
+    train(model, bce, samples, TRAINING, seed=seed, log=quiet)
+    return model
+
+
+@pytest.fixture(scope="module")
+def learned(model_inputs):
+    """The trained model of each kind, and unseen requests."""
+    found = {}
+    for kind in CONFIGS:
+        spec, rng = select_inputs(model_inputs, CONFIGS[kind]), np.random.default_rng(1)
+        found[kind] = trained(kind, spec, 0, planted(spec, 1500, rng)), planted(spec, 300, rng)
+    return found
+
+
+def test_learns_a_planted_signal(kind, learned):
+    model, unseen = learned[kind]
+    assert roc_auc_score(unseen.labels.ravel(), predict(model, unseen).ravel()) > FLOORS[kind]
+
+
+def test_scores_are_as_large_as_the_rate_says(kind, learned):
+    model, unseen = learned[kind]
+    probabilities = 1 / (1 + np.exp(-predict(model, unseen)))
+    error = math.sqrt(0.25 / unseen.labels.size)
+    assert float(probabilities.mean()) == pytest.approx(float(unseen.labels.mean()), abs=5 * error)
+
+
+def test_starts_at_the_rate_of_the_labels(kind, spec):
+    samples = planted(spec, 100, np.random.default_rng(0))
+    model = build_ranker(CONFIGS[kind], spec).eval()
+    model.fit_inputs(samples)
+    probabilities = 1 / (1 + np.exp(-predict(model, samples)))
+    np.testing.assert_allclose(probabilities, samples.labels.mean(), atol=2e-3)
+
+
+def test_same_seed_same_weights(kind, spec):
+    samples = planted(spec, 128, np.random.default_rng(0))
+    first, again, other = (trained(kind, spec, seed, samples).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(values, again[name]) for name, values in first.items())
+    assert any(not torch.equal(values, other[name]) for name, values in first.items())
+
+
+@pytest.fixture(scope="session")
+def exported(model_inputs, tmp_path_factory):
+    """One export of each kind: it takes seconds."""
+    folder, found = tmp_path_factory.mktemp("exported"), {}
+    for kind, config in CONFIGS.items():
+        spec = select_inputs(model_inputs, config)
+        model = drawn(build_ranker(config, spec))
+        path = folder / f"{kind}.onnx"
+        export_onnx(model, spec.fields, spec.history_length, path, output="logits")
+        found[kind] = model, spec, path
+    return found
+
+
+def test_exported_graph_takes_the_fields_in_order_and_agrees(kind, exported):
+    model, spec, path = exported[kind]
+    scorer, graph = OnnxScorer(path), OnnxGraph(path)
+    assert graph.inputs == [field.name for field in spec.fields]
+    check_parity(model, graph, spec.fields, spec.history_length)
+    inputs = random_inputs(spec.fields, spec.history_length, 3, 300, np.random.default_rng(99))
+    expected = model({name: torch.from_numpy(values) for name, values in inputs.items()}).detach().numpy()
+    np.testing.assert_allclose(scorer.score(inputs), expected, atol=TOLERANCE * (1 + np.abs(expected).max()), rtol=0)
+
+
+def test_exported_scores_are_the_same_alone_and_together(kind, exported):
+    _, spec, path = exported[kind]
+    scorer = OnnxScorer(path)
+    inputs = random_inputs(spec.fields, spec.history_length, 6, 40, np.random.default_rng(7))
+    together = scorer.score(inputs)
+    alone = [scorer.score({name: values[[row]] for name, values in inputs.items()})[0] for row in range(6)]
+    np.testing.assert_allclose(together, np.stack(alone), atol=TOLERANCE * (1 + np.abs(together).max()), rtol=0)
+
+
+@pytest.mark.parametrize("side", ["user", "context"])
+def test_what_depends_on_the_request_alone_is_computed_once_a_request(kind, model_inputs, side):
+    def operations(exclude, candidates):
+        spec = select_inputs(model_inputs, CONFIGS[kind].model_copy(update={"exclude": exclude}))
+        model, inputs = build_ranker(CONFIGS[kind], spec).eval(), batch(spec, 1, candidates)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            model(inputs)
+        return counter.get_total_flops()
+
+    names = tuple(field.name for field in model_inputs.side(side))
+    few, many = (operations((), candidates) - operations(names, candidates) for candidates in (10, 1000))
+    assert few == many > 0
