@@ -110,9 +110,14 @@ def check_parity(
 def _compare(expected: _Array, found: _Array, where: str, tolerance: float) -> None:
     if expected.shape != found.shape:
         raise ParityError(f"{where}: the graph gives {found.shape}, the module {expected.shape}")
+    for whose, values in (("module", expected), ("graph", found)):
+        if not np.isfinite(values).all():
+            raise ParityError(
+                f"{where}: the {whose} gives numbers that are not finite; look for a logarithm or a division"
+            )
     difference = float(np.abs(expected - found).max())
     allowed = tolerance * (1 + float(np.abs(expected).max()))
-    if not difference <= allowed:
+    if difference > allowed:
         raise ParityError(
             f"{where}: graph and module differ by {difference:.3g}, expected at most {allowed:.3g}; look for an "
             "operation that behaves differently when exported, such as dropout left on or a branch on a value"
