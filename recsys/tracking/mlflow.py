@@ -25,14 +25,15 @@ from recsys.errors import InputError, WorkspaceError
 from recsys.tracking.base import EndStatus, Run, status_of
 from recsys.tracking.null import NullRun
 
-__all__ = ["MlflowRun", "MlflowTracker", "tracking_uri", "ui_command"]
+__all__ = ["MlflowRun", "MlflowTracker", "tracking_uri", "ui_address", "ui_command"]
 
 # Read by mlflow when it is imported, here and in the process of the UI. Its own seven retries keep a run waiting for
-# minutes.
+# minutes; its server would start seven more processes for jobs that are never sent.
 for _setting, _value in {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
 }.items():
     os.environ.setdefault(_setting, _value)
 
@@ -43,6 +44,8 @@ _MAX_KEY, _MAX_VALUE, _MAX_TAG = 250, 6000, 8000
 _MAX_REASON = 300
 _BATCH = 100
 _CUT = " … (cut)"
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Opens the UI's pages on runs and metrics rather than those on language models."""
 _MODEL = "model"
 _BUNDLE = "bundle"
 _STATUS: dict[EndStatus, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
@@ -114,7 +117,7 @@ class MlflowTracker:
         if not self._said:
             self._said = True
             self._say(
-                f"tracking: {what} was not recorded at {_shown(self.uri)} ({_first_line(error)}); "
+                f"tracking: could not record {what} at {_shown(self.uri)} ({_first_line(error)}); "
                 "the run goes on, and further failures are not reported"
             )
 
@@ -149,7 +152,7 @@ class MlflowTracker:
     def _find_experiment(self, client: Any, artifacts: str | None) -> str:  # noqa: ANN401
         found = client.get_experiment_by_name(self._experiment)
         if found is None:
-            return str(client.create_experiment(self._experiment, artifact_location=artifacts))
+            return str(client.create_experiment(self._experiment, artifact_location=artifacts, tags=_KIND))
         if found.lifecycle_stage == "deleted":
             client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -261,6 +264,11 @@ def ui_command(workspace: Path, *, uri: str | None = None, host: str = "127.0.0.
     artifacts = ["--default-artifact-root", str((workspace / "mlruns").resolve())]
     listen = ["--host", host, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "server", *where, *artifacts, *listen]
+
+
+def ui_address(host: str, port: int) -> str:
+    """Where the browser finds the experiments; without the last part MLflow opens its pages on language models."""
+    return f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
 
 
 def _is_server(uri: str) -> bool:
