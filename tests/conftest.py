@@ -1,10 +1,17 @@
 """Shared by all tests."""
 
+import os
+
 import numpy as np
 import pytest
 
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, InputSpec
+
+
+def pytest_configure():
+    # Before torch is imported: the models are small, and two threads on a busy machine wait for one another.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -71,7 +72,6 @@ def test_a_query_encoder_reads_no_candidate(tmp_path):
 
 
 def test_names_its_output(exported):
-    onnx = pytest.importorskip("onnx")
     model = onnx.load(exported)
     assert [value.name for value in model.graph.output] == ["logits"]
 
