@@ -3,9 +3,6 @@
 from functools import partial
 
 import numpy as np
-from recsys.evaluation.funnel_metrics import evaluate_funnel, evaluate_rows
-from recsys.evaluation.lists import write_lists
-from recsys.evaluation.report import write_report
 
 from pipelines.bundle import BUNDLE
 from pipelines.inputs import Features, Log, request_queries, withheld_length
@@ -13,6 +10,9 @@ from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
 from recsys.data.split import TEST, protocol
 from recsys.errors import DataError
+from recsys.evaluation.funnel_metrics import evaluate_funnel, evaluate_rows
+from recsys.evaluation.lists import write_lists
+from recsys.evaluation.report import write_report
 from recsys.features.batch import QueryBatch
 from recsys.features.history import Requests, row_requests, window_requests
 from recsys.funnel.runtime import Funnel

@@ -8,7 +8,7 @@ from pipelines import bundle, candidates, evaluate, features, ingest, ranking, r
 from pipelines.graph import Observer, Observers, execute
 from pipelines.stage import Stage
 from pipelines.store import Artifact
-from pipelines.tracking import TrackingObserver
+from pipelines.tracking import TrackingObserver, git_revision
 from recsys.config import Config
 from recsys.release.publish import publish_bundle
 
@@ -66,8 +66,7 @@ def run_pipeline(
     """
     workspace = Path(config.workspace)
     watcher = observer or Observer()
-    tracking = TrackingObserver(config, watcher)
-    with tracking:
+    with TrackingObserver(config, watcher) as tracking:
         artifacts = execute(
             stages_for(config),
             workspace,
@@ -79,7 +78,10 @@ def run_pipeline(
         published = None
         if "bundle" in artifacts and "evaluate" in artifacts:
             published = publish_bundle(
-                artifacts["bundle"].folder / bundle.BUNDLE, workspace / "bundles", run_id=tracking.run_id
+                artifacts["bundle"].folder / bundle.BUNDLE,
+                workspace / "bundles",
+                run_id=tracking.run_id,
+                git_revision=git_revision(),
             )
             tracking.published(published)
     return RunResult(artifacts, published)

@@ -150,8 +150,11 @@ def run(
     settings = _config(config, overrides)
     from pipelines.run import run_pipeline
     from recsys.bundle.store import versions
-    from recsys.terminal import RunDisplay
+    from recsys.data.public import ensure
+    from recsys.terminal import DownloadDisplay, RunDisplay
 
+    with DownloadDisplay() as progress:
+        ensure(settings.data, progress=progress)
     display = RunDisplay()
     try:
         run_pipeline(settings, until=until, force=tuple(force or ()), observer=display, wait=not no_wait)

@@ -49,9 +49,13 @@ class Assembler:
         given = {field.name: queries.features[field.name] for field in self._request}
         if self._history or self._masked:
             recent = queries.recent(self.spec.history_length)
-            given |= {field.name: self._tables[field.name][recent] for field in self._history}
+            given |= self.past_inputs(recent)
             given[HISTORY_MASK.name] = (recent >= 0).astype(np.float32)
         return {f.name: given[f.name] for f in self.spec.side("user", "context", "history")}
+
+    def past_inputs(self, codes: Codes) -> dict[str, NDArray[np.generic]]:
+        """The `history.*` inputs of items, without the mask: codes of any shape `(…)` to `(…)` or `(…, W)`."""
+        return {field.name: self._tables[field.name][codes] for field in self._history}
 
     def item_inputs(self, codes: Codes) -> dict[str, NDArray[np.generic]]:
         """The `item.*` inputs of items: codes of any shape `(…)` to `(…)` or `(…, W)`."""

@@ -55,7 +55,7 @@ class SamplesConfig(Settings):
 
     kind: Literal["candidates", "events"] = "candidates"
     candidate_negatives: NonNegativeInt = 50
-    uniform_negatives: NonNegativeInt = 10
+    uniform_negatives: NonNegativeInt = 0
     per: Literal["window", "event"] = "window"
     """A request for each user and window (positives: all its events), or for each event with its own history."""
 

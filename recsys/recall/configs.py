@@ -22,15 +22,15 @@ class ItemCFConfig(Settings):
     """Sequence-aware item-to-item co-occurrence."""
 
     kind: Literal["itemcf"]
-    window: PositiveInt = 20
+    window: PositiveInt = 40
     """Two events of a user this many steps apart or fewer count as a pair. Ignored when `data.order` is `none`."""
-    distance_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    distance_decay: Annotated[float, Field(gt=0, le=1)] = 0.95
     """Weight of a pair a step further apart."""
-    backward: Annotated[float, Field(ge=0, le=1)] = 0.7
+    backward: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of a pair read against the order: what came before counts less than what comes next."""
-    popularity_penalty: NonNegativeFloat = 0.3
+    popularity_penalty: NonNegativeFloat = 0.4
     """Exponent on both items' counts in the denominator."""
-    neighbours: PositiveInt = 200
+    neighbours: PositiveInt = 400
     """Weights kept for each item."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Weight of a history item one step further back."""

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from recsys.errors import DataError
 from recsys.features.assemble import HISTORY_MASK, Assembler
-from recsys.features.batch import Arrays, Field, Floats, InputSpec, QueryBatch
+from recsys.features.batch import Arrays, Field, Floats, InputSpec
 from recsys.features.history import Histories
 from recsys.losses.listwise import softmax_cross_entropy
 from recsys.nn.embedding import EmbeddingCollection
@@ -27,7 +27,7 @@ from recsys.recall.configs import DSSMConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.vector import OnnxQueryEncoder, VectorRetriever
-from recsys.training.batches import Batch
+from recsys.training.batches import Batch, as_tensors
 from recsys.training.trainer import seeded, train
 
 __all__ = ["QueryTower", "TwoTower", "fit"]
@@ -35,6 +35,7 @@ __all__ = ["QueryTower", "TwoTower", "fit"]
 _SHORT, _LONG = 0.85, 0.98
 """Initial decays of what was last done and of what is usually done."""
 _STD = 0.05
+_AT = "history.at"
 _ITEMS = 4096
 """Items encoded together."""
 
@@ -96,9 +97,14 @@ class QueryTower(nn.Module):
             last.bias.zero_()
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """`(B, D)`."""
+        """`(B, D)`.
+
+        With an input `history.at` `(B, L)` the `history.*` fields are those of M different items, which it points to:
+        a training batch holds the same few items over and over.
+        """
         mask = inputs[HISTORY_MASK.name]
-        past = self.dropout(self.history(inputs, self.embeddings)) * mask.unsqueeze(-1)
+        items = self.history(inputs, self.embeddings)
+        past = self.dropout(items[inputs[_AT]] if _AT in inputs else items) * mask.unsqueeze(-1)
         short, long = self.short(past, mask), self.long(past, mask)
         user = torch.zeros_like(short) if self.user is None else self.user(inputs, self.embeddings)
         x = self.from_short(short) + self.from_long(long) + user
@@ -187,28 +193,27 @@ class NextItems:
         users = np.searchsorted(self.histories.offsets, targets, side="right") - 1
         codes = self.histories.items[targets]
         features = {name: values[users] for name, values in self.user_features.items()}
-        queries = QueryBatch(*self._recent(users, targets), features)
+        past = self._past(users, targets)
+        items, at = np.unique(past, return_inverse=True)
         arrays = {
-            **self.assembler.query_inputs(queries),
+            **features,
+            **self.assembler.past_inputs(items),
             **self.assembler.item_inputs(codes),
+            _AT: at.reshape(past.shape),
+            HISTORY_MASK.name: (past >= 0).astype(np.float32),
             "logq": self.logq[codes],
         }
         # The same item twice in a batch is no negative of itself.
         accidental = (codes[:, None] == codes[None, :]) & ~np.eye(len(codes), dtype=bool)
-        inputs = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in arrays.items()}
-        return Batch(inputs, torch.eye(len(codes)), torch.from_numpy(~accidental))
+        return Batch(as_tensors(arrays), torch.eye(len(codes)), torch.from_numpy(~accidental))
 
-    def _recent(
-        self, users: NDArray[np.int64], targets: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        # Only what the tower reads: whole histories of a batch could be long.
-        begin = np.maximum(self.histories.offsets[users], targets - self.assembler.spec.history_length)
-        lengths = (targets - begin).astype(np.int32)
-        column = np.arange(max(int(lengths.max(initial=1)), 1))
-        inside = column < lengths[:, None]
-        history = np.full(inside.shape, -1, dtype=np.int32)
-        history[inside] = self.histories.items[(begin[:, None] + column)[inside]]
-        return history, lengths
+    def _past(self, users: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int32]:
+        """`(B, L)` the items before each target, oldest first, padded with −1 on the right."""
+        length = self.assembler.spec.history_length
+        begin = np.maximum(self.histories.offsets[users], targets - length)
+        where = begin[:, None] + np.arange(length)
+        inside = where < targets[:, None]
+        return np.where(inside, self.histories.items[np.where(inside, where, 0)], np.int32(-1))
 
 
 def fit(config: DSSMConfig, data: TrainingData, context: FitContext) -> Retriever:
@@ -269,6 +274,5 @@ def _item_vectors(model: TwoTower, assembler: Assembler, n_items: int) -> Floats
     parts = []
     for start in range(0, n_items, _ITEMS):
         codes = np.arange(start, min(start + _ITEMS, n_items), dtype=np.int32)
-        inputs = {name: torch.from_numpy(values) for name, values in assembler.item_inputs(codes).items()}
-        parts.append(model.items(inputs).numpy())
+        parts.append(model.items(as_tensors(assembler.item_inputs(codes))).numpy())
     return np.concatenate(parts)
