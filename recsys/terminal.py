@@ -180,7 +180,6 @@ class DownloadDisplay:
         self._tasks: dict[str, Any] = {}
 
     def __enter__(self) -> "DownloadDisplay":
-        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -188,6 +187,8 @@ class DownloadDisplay:
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         """Reports that `done` of `total` bytes are there."""
+        # Started late: a display that nothing is reported to leaves no empty line behind.
+        self._progress.start()
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(printable(what), total=total)
         self._progress.update(self._tasks[what], completed=done, total=total)

@@ -403,8 +403,8 @@ def _strings(column: pa.Array) -> pa.Array:
 
 
 def _lists(column: pa.Array) -> pa.Array:
-    if pa.types.is_null(column.type):
-        return column.cast(pa.list_(pa.large_string()))
+    if _is_empty(column):
+        return pa.nulls(len(column), pa.list_(pa.large_string()))
     if not (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)):
         raise _wrong(column, "a list of text")
     return column
@@ -412,24 +412,26 @@ def _lists(column: pa.Array) -> pa.Array:
 
 def _numbers(column: pa.Array) -> NDArray[np.float64]:
     """Nulls become NaN."""
+    if _is_empty(column):
+        return np.full(len(column), np.nan)
     kind = column.type
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind) or _is_empty(kind)):
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
         raise _wrong(column, "a number")
     values: NDArray[np.float64] = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     return values
 
 
 def _times(column: pa.Array) -> pa.Array:
-    if _is_empty(column.type):
-        return column.cast(pa.timestamp("us", tz="UTC"))
+    if _is_empty(column):
+        return pa.nulls(len(column), pa.timestamp("us", tz="UTC"))
     if not pa.types.is_timestamp(column.type):
         raise _wrong(column, "a timestamp")
     return column
 
 
-def _is_empty(kind: pa.DataType) -> bool:
-    found: bool = pa.types.is_null(kind)
-    return found
+def _is_empty(column: pa.Array) -> bool:
+    """Whether nothing is in it: nulls have no type of their own, whatever the array says."""
+    return int(column.null_count) == len(column)
 
 
 def _wrong(column: pa.Array, expected: str) -> DataError:

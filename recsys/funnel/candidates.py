@@ -84,7 +84,7 @@ def contains(rows: Codes, codes: Codes) -> NDArray[np.bool_]:
     """`(B, C)` whether each code of `codes` is in the same row of `rows` `(B, X)`; −1 never is."""
     if rows.shape[1] == 0 or codes.size == 0:
         return np.zeros(codes.shape, dtype=bool)
-    width = np.int64(max(rows.max(), codes.max()) + 2)
+    width = np.int64(max(rows.max(), codes.max())) + 2
     base = np.arange(len(rows), dtype=np.int64)[:, None] * width
     keys = np.sort((base + rows)[rows >= 0])
     if not len(keys):

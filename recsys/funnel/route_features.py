@@ -10,9 +10,8 @@ from recsys.funnel.match_features import MatchFeatures
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.fusion import Candidates
 
-__all__ = ["normalise", "route_feature_names", "route_features", "route_fields"]
+__all__ = ["higher", "normalise", "route_feature_names", "route_features", "route_fields"]
 
-_RANK_DECAY = 60.0
 _CLIP = 10.0
 """Standard deviations; bounds items far outside the fused list, such as uniformly drawn negatives."""
 
@@ -20,7 +19,8 @@ _CLIP = 10.0
 def route_feature_names(routes: Iterable[str], match: MatchFeatures | None = None) -> tuple[str, ...]:
     """Names of the route features, in order, and of the match features if there are any."""
     per_route = (f"route.{name}.{what}" for name in routes for what in ("rank", "score"))
-    return (*per_route, "route.fusion.score", *(() if match is None else match.names))
+    fusion = ("route.fusion.rank", "route.fusion.score")
+    return (*per_route, *fusion, *(() if match is None else match.names))
 
 
 def route_fields(routes: Iterable[str], match: MatchFeatures | None = None) -> tuple[Field, ...]:
@@ -38,9 +38,10 @@ def route_features(
 ) -> dict[str, Floats]:
     """Route features of any items: candidates, and in training also sampled negatives and positives no route found.
 
-    `route.<name>.rank` is 60 / (60 + rank) in the route's list, 0 when it is not among the fused candidates that the
-    route found. `route.<name>.score` is the score the route gives the item, in standard deviations from the mean
-    over the request's fused candidates (see `normalise`); `route.fusion.score` is the fused score, likewise.
+    `route.<name>.rank` is −log(1 + n), n the number of fused candidates that the route scores higher: 0 for its
+    favourite, whatever the scale of its scores. `route.<name>.score` is the score the route gives the item, in standard
+    deviations from the mean over the request's fused candidates (see `normalise`). `route.fusion.*` say the same of the
+    fused score.
 
     Args:
         retrievers: by route name.
@@ -54,19 +55,40 @@ def route_features(
     """
     fused = candidates.codes
     same = codes is fused
-    where = None if same else _locate(codes, fused)
     padding = codes < 0
     result: dict[str, Floats] = {}
     for name, retriever in retrievers.items():
-        ranks = candidates.ranks[candidates.routes.index(name)]
-        rank = np.where(ranks >= 0, _RANK_DECAY / (_RANK_DECAY + ranks), 0.0).astype(np.float32)
-        result[f"route.{name}.rank"] = rank if where is None else _pick(rank, where, 0.0)
         scores = retriever.score(queries, fused if same else np.concatenate([fused, codes], axis=1))
-        described = scores if same else scores[:, fused.shape[1] :]
-        result[f"route.{name}.score"] = normalise(described, scores[:, : fused.shape[1]], padding)
-    described = candidates.scores if where is None else _pick(candidates.scores, where, -np.inf)
-    result["route.fusion.score"] = normalise(described, candidates.scores, padding)
+        reference = scores[:, : fused.shape[1]]
+        result |= _described(name, scores if same else scores[:, fused.shape[1] :], reference, padding)
+    own = candidates.scores if same else _pick(candidates.scores, _locate(codes, fused), -np.inf)
+    result |= _described("fusion", own, candidates.scores, padding)
     return result if match is None else {**result, **match(queries, codes)}
+
+
+def _described(name: str, scores: Floats, reference: Floats, padding: NDArray[np.bool_]) -> dict[str, Floats]:
+    ranked = -np.log1p(higher(scores, reference))
+    return {
+        f"route.{name}.rank": np.where(padding, 0.0, ranked).astype(np.float32),
+        f"route.{name}.score": normalise(scores, reference, padding),
+    }
+
+
+def higher(scores: Floats, reference: Floats) -> NDArray[np.int64]:
+    """How many of a row's reference scores are higher.
+
+    Args:
+        scores: `(B, C)`; −inf is below every finite score.
+        reference: `(B, F)`; −inf does not count.
+
+    Returns:
+        `(B, C)`.
+    """
+    ascending = np.sort(reference, axis=1)
+    if len(scores) == 1:
+        return np.asarray(reference.shape[1] - np.searchsorted(ascending[0], scores, side="right"))
+    above = [row.size - np.searchsorted(row, own, side="right") for row, own in zip(ascending, scores, strict=True)]
+    return np.stack(above) if above else np.zeros(scores.shape, dtype=np.int64)
 
 
 def normalise(scores: Floats, reference: Floats, padding: NDArray[np.bool_]) -> Floats:
@@ -100,7 +122,7 @@ def normalise(scores: Floats, reference: Floats, padding: NDArray[np.bool_]) -> 
 def _locate(codes: Codes, fused: Codes) -> NDArray[np.intp]:
     """`(B, C)` position of each code among the row's fused candidates, −1 where it is not one."""
     order = np.argsort(fused, axis=1, kind="stable")
-    width = np.int64(max(fused.max(initial=0), codes.max(initial=0)) + 2)
+    width = np.int64(max(fused.max(initial=0), codes.max(initial=0))) + 2
     base = np.arange(len(fused), dtype=np.int64)[:, None] * width + 1
     keys = (np.take_along_axis(fused, order, axis=1) + base).ravel()
     wanted = codes + base

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recsys.retrieval.fusion import Candidates
 
 from recsys.features.batch import QueryBatch
 from recsys.funnel.route_features import normalise, route_feature_names, route_features, route_fields
+from recsys.retrieval.fusion import Candidates
 
 
 class Table:
@@ -45,10 +45,11 @@ def test_candidates_are_described_as_documented():
     found = route_features(RETRIEVERS, queries(), fused.codes, fused)
     assert tuple(found) == route_feature_names(("a", "b"))
     expected = {
-        "route.a.rank": [60 / 61, 1.0, 0.0, 0.0],
+        "route.a.rank": [-np.log(2), 0.0, -np.log(3), 0.0],
         "route.a.score": [0.0, 2 / SIGMA, -2 / SIGMA, 0.0],
-        "route.b.rank": [1.0, 0.0, 60 / 61, 0.0],
+        "route.b.rank": [0.0, -np.log(3), 0.0, 0.0],
         "route.b.score": [0.0, -1.0, 0.0, 0.0],  # both known scores are equal; item 4 is one below the lowest
+        "route.fusion.rank": [0.0, -np.log(2), -np.log(3), 0.0],
         "route.fusion.score": [1 / np.sqrt(2 / 3), 0.0, -1 / np.sqrt(2 / 3), 0.0],
     }
     for name, values in expected.items():
@@ -58,7 +59,7 @@ def test_candidates_are_described_as_documented():
 
 def test_other_items_are_described_on_the_scale_of_the_fused_list():
     found = route_features(RETRIEVERS, queries(), np.array([[1, 3, 2, -1]], dtype=np.int32), candidates())
-    np.testing.assert_allclose(found["route.a.rank"], [[0, 0, 60 / 61, 0]], atol=1e-6)
+    np.testing.assert_allclose(found["route.a.rank"], [[0, -np.log(4), -np.log(2), 0]], atol=1e-6)
     np.testing.assert_allclose(found["route.a.score"], [[2 / SIGMA, -2 / SIGMA - 1, 0.0, 0.0]], atol=1e-6)
     low = -1 / np.sqrt(2 / 3) - 1
     np.testing.assert_allclose(found["route.fusion.score"], [[low, low, 1 / np.sqrt(2 / 3), 0.0]], atol=1e-6)
@@ -117,5 +118,10 @@ def test_equal_scores_give_zero(value):
 
 def test_fields_are_numeric_inputs_of_the_route_side():
     fields = route_fields(["a"])
-    assert [field.name for field in fields] == ["route.a.rank", "route.a.score", "route.fusion.score"]
+    assert [field.name for field in fields] == [
+        "route.a.rank",
+        "route.a.score",
+        "route.fusion.rank",
+        "route.fusion.score",
+    ]
     assert {(field.side, field.is_index, field.width) for field in fields} == {("route", False, 1)}

@@ -260,10 +260,11 @@ def test_given_rows_get_the_scores_they_get_in_a_list(funnel):
 
 @pytest.mark.parametrize("policy", [Policy(exclude_seen="never"), Policy(exclude_seen="recent", recent=1)])
 def test_policy_travels_in_the_bundle(tiny_parts, tiny_info, tmp_path, policy):
-    generator = dataclasses.replace(tiny_parts.generator, policy=policy)
+    every = tiny_parts.generator.fusion.model_copy(update={"candidates": 40})
+    generator = dataclasses.replace(tiny_parts.generator, policy=policy, fusion=every)
     funnel = build(tiny_parts, tiny_info, tmp_path, generator=generator)
     past = ["i0", "i1", "i2"]
-    found = set(ids(funnel.recommend([Request(history=past)], 20)[0]))
+    found = set(ids(funnel.recommend([Request(history=past)], 40)[0]))
     assert found & set(past) == ({"i0", "i1", "i2"} if policy.exclude_seen == "never" else {"i0", "i1"})
 
 
