@@ -183,11 +183,12 @@ class DownloadDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        if self._tasks:
+            self._progress.stop()
 
     def __call__(self, what: str, done: int, total: int | None) -> None:
         """Reports that `done` of `total` bytes are there."""
-        # Started late: a display that nothing is reported to leaves no empty line behind.
+        # Started late: a display that nothing was reported to prints nothing.
         self._progress.start()
         if what not in self._tasks:
             self._tasks[what] = self._progress.add_task(printable(what), total=total)

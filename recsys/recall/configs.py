@@ -36,6 +36,21 @@ class ItemCFConfig(Settings):
     """Weight of a history item one step further back."""
 
 
+class TwoTowerOptimiser(OptimiserConfig):
+    """Defaults of a two-tower."""
+
+    learning_rate: PositiveFloat = 5e-3
+
+
+class TwoTowerTraining(TrainingConfig):
+    """Defaults of a two-tower: large batches, as the other requests' items are the negatives."""
+
+    epochs: PositiveInt = 6
+    batch_size: PositiveInt = 1024
+    patience: NonNegativeInt = 0
+    optimiser: TwoTowerOptimiser = TwoTowerOptimiser()
+
+
 class DSSMConfig(Settings):
     """Two towers (Huang 2013; Yi 2019): user features and history against item id and features."""
 
@@ -55,9 +70,7 @@ class DSSMConfig(Settings):
     """`null`: every user field except `user_id`."""
     item_fields: tuple[str, ...] | None = None
     """`null`: every item field."""
-    training: TrainingConfig = TrainingConfig(
-        epochs=6, batch_size=1024, patience=0, optimiser=OptimiserConfig(learning_rate=5e-3)
-    )
+    training: TwoTowerTraining = TwoTowerTraining()
 
 
 RouteConfig = Annotated[PopularConfig | ItemCFConfig | DSSMConfig, Field(discriminator="kind")]

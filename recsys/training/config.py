@@ -35,5 +35,8 @@ class TrainingConfig(Settings):
     """Epochs without a better validation figure before training stops; 0 never stops early. The best epoch is kept."""
     max_loss: PositiveFloat = 1e4
     """A larger training loss counts as exploded and stops the run."""
+    threads: PositiveInt | None = None
+    """CPU threads of a step; `null`: one a core. Small models gain nothing from a second one and lose much to it on a
+    busy machine."""
     trainer: dict[str, bool | int | float | str | None] = Field(default_factory=dict)
     """Extra arguments for `pytorch_lightning.Trainer`."""

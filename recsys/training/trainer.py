@@ -76,7 +76,7 @@ def train(
     """
     watch = _Watch(model, config.patience, log, validate)
     module = TrainingModule(model, loss, config, len(batches) * config.epochs, watch.epoch_end)
-    with seeded(seed), _quiet(), _interruptible():
+    with seeded(seed), _threads(config.threads), _quiet(), _interruptible():
         settings: dict[str, Any] = {**_TRAINER, "max_epochs": config.epochs, **config.trainer}
         trainer = pl.Trainer(**settings)
         model.train()
@@ -155,6 +155,16 @@ class _Epochs:
 
     def __iter__(self) -> Iterator[Batch]:
         return self._batches.epoch(self._rng)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager
