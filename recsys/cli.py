@@ -4,8 +4,8 @@ Exit codes: 0 it worked, 1 the run failed, 2 the input is wrong, 130 interrupted
 """
 
 import json
-import subprocess
 import os
+import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
