@@ -1,4 +1,4 @@
-"""MovieLens 100K, 80/10/10 per user in order, full ranking: the funnel's quality on the test window, and the run's cost.
+"""MovieLens 100K, 80/10/10 per user in order, full ranking: the funnel's quality on the test window, and its cost.
 
 Measured on the same protocol elsewhere (RecBole 1.2.1, defaults): EASE has Recall@10 .1208 and NDCG@10 .1272.
 """
