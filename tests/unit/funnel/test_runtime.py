@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-from recsys.features.assemble import Assembler
 
 from recsys.bundle.format import (
     MANIFEST,
@@ -15,6 +14,7 @@ from recsys.bundle.format import (
     write_manifest,
 )
 from recsys.errors import BundleError, DataError, InputError
+from recsys.features.assemble import Assembler
 from recsys.funnel.candidates import CandidateGenerator
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.parity import tolerance
