@@ -6,9 +6,9 @@ side: `user.*` and `context.*` are `(B,)` or `(B, W)`, `history.*` are `(B, L)` 
 are `(B, C)` or `(B, C, W)`. `int64` arrays are embedding rows (0 padding, 1 out-of-vocabulary), `float32` are numbers.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ __all__ = ["Arrays", "Codes", "Field", "Floats", "InputSpec", "QueryBatch", "Sid
 Codes = NDArray[np.int32]
 Floats = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[np.generic]]
+Result = TypeVar("Result")
 Side = Literal["user", "context", "history", "item", "route"]
 
 
@@ -70,15 +71,23 @@ class QueryBatch:
             history of the batch (at least 1), never truncated here.
         lengths: `(B,)` int32 number of real entries in each row of `history`.
         features: `user.*` and `context.*` inputs, encoded.
+        memo: what retrievers worked out for this batch; see `once`.
     """
 
     history: Codes
     lengths: NDArray[np.int32]
     features: Arrays
+    memo: dict[object, object] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         """Number of requests B."""
         return len(self.lengths)
+
+    def once(self, owner: object, work: Callable[[], Result]) -> Result:
+        """What `work` gives, done once for this batch and owner: a route that retrieves also scores candidates."""
+        if owner not in self.memo:
+            self.memo[owner] = work()
+        return cast(Result, self.memo[owner])
 
     def recent(self, length: int) -> Codes:
         """`(B, length)` the last `length` items of each history, oldest first, padded with −1 on the right."""

@@ -65,6 +65,9 @@ class Catalogue:
 
     def decode(self, codes: Codes) -> pa.Array:
         """The ids of codes, `large_string`; null for −1."""
+        if len(codes) <= _SMALL:
+            few = [None if code < 0 else self._ids[code].as_py() for code in np.asarray(codes).tolist()]
+            return pa.array(few, pa.large_string())
         return self._ids.take(pa.array(codes, mask=np.asarray(codes) < 0))
 
     def extend(self, ids: pa.Array | Sequence[str]) -> "Catalogue":

@@ -116,13 +116,17 @@ def _ask(
     for rows in _chunks(extra):
         # A list longer by the number of excluded items holds k others, if there are as many.
         longer = k + int(extra[rows].max(initial=0))
-        found, values = retriever.retrieve(queries.take(rows), longer, allowed=allowed)
+        asked = queries if len(rows) == len(queries) else queries.take(rows)
+        found, values = retriever.retrieve(asked, longer, allowed=allowed)
         codes[rows], scores[rows] = keep_first(found, values, ~contains(excluded[rows], found), k)
     return codes, scores
 
 
 def _chunks(extra: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     """Positions of requests in chunks of similar over-fetch: one long history must not lengthen every list."""
+    if len(extra) <= _CHUNK:
+        yield np.arange(len(extra))
+        return
     order = np.argsort(extra, kind="stable")
     for start in range(0, len(order), _CHUNK):
         yield order[start : start + _CHUNK]

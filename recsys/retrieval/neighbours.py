@@ -42,7 +42,10 @@ class NeighboursRetriever:
         return gather(self._scores(queries), codes)
 
     def _scores(self, queries: QueryBatch) -> Floats:
-        """`(B, N)`."""
+        """`(B, N)`; not to be written to."""
+        return queries.once(self, lambda: self._summed(queries))
+
+    def _summed(self, queries: QueryBatch) -> Floats:
         recent = queries.recent(self._history)
         real = recent >= 0
         rows, columns = np.nonzero(real)

@@ -86,11 +86,14 @@ class VectorRetriever:
 
     def retrieve(self, queries: QueryBatch, k: int, *, allowed: Codes | None = None) -> tuple[Codes, Floats]:
         """See `Retriever`."""
-        return self._index.search(self._encoder.encode(queries), k, allowed=allowed)
+        return self._index.search(self._vectors(queries), k, allowed=allowed)
 
     def score(self, queries: QueryBatch, codes: Codes) -> Floats:
         """See `Retriever`."""
-        return self._index.score(self._encoder.encode(queries), codes)
+        return self._index.score(self._vectors(queries), codes)
+
+    def _vectors(self, queries: QueryBatch) -> Floats:
+        return queries.once(self, lambda: self._encoder.encode(queries))
 
     def save(self, folder: Path) -> None:
         """See `Retriever`."""
