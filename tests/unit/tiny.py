@@ -6,11 +6,6 @@ import numpy as np
 import onnx
 import pyarrow as pa
 from onnx import TensorProto, helper, numpy_helper
-from recsys.features.encoder import FeatureEncoder
-from recsys.features.history import Histories, events_from
-from recsys.retrieval.neighbours import NeighboursRetriever
-from recsys.retrieval.static import StaticRetriever
-from recsys.scoring.onnx import OnnxScorer
 from scipy import sparse
 
 from recsys.bundle.format import FusionSpec, Policy
@@ -19,10 +14,15 @@ from recsys.data.tables import Dataset
 from recsys.features.batch import InputSpec
 from recsys.features.catalogue import item_catalogue, user_catalogue
 from recsys.features.config import FeaturesConfig
+from recsys.features.encoder import FeatureEncoder
+from recsys.features.history import Histories, events_from
 from recsys.funnel.candidates import CandidateGenerator
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.parts import FunnelParts, Ranker
 from recsys.funnel.route_features import route_fields
+from recsys.retrieval.neighbours import NeighboursRetriever
+from recsys.retrieval.static import StaticRetriever
+from recsys.scoring.onnx import OnnxScorer
 
 USERS, ITEMS, EVENTS = 24, 40, 300
 GENRES = ("drama", "комедия", "sci-fi", 'a b\'s "c"')
