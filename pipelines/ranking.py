@@ -28,7 +28,9 @@ from recsys.scoring.registry import save_scorer
 if TYPE_CHECKING:
     from torch import nn
 
+    from recsys.ranking.base import Ranker
     from recsys.training.batches import Samples
+    from recsys.training.trainer import TrainResult, Validation
 
 __all__ = ["model_inputs", "stage"]
 
@@ -67,34 +69,52 @@ def model_inputs(config: Config, features: Features) -> InputSpec:
 
 def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metrics:
     # Torch takes seconds to import: only a run that trains pays for it.
-    from recsys.losses.registry import LOSSES
     from recsys.ranking.base import select_inputs
-    from recsys.ranking.registry import build_ranker
     from recsys.release.export import export_onnx
-    from recsys.training.trainer import seeded, train
+    from recsys.training.batches import joined
+    from recsys.training.trainer import predict
 
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
     fitting, _ = _samples(config, ranking, context, features, spec, "train")
     validation, requests = _samples(config, ranking, context, features, spec, "valid")
-    with seeded(context.seed):
-        model = build_ranker(ranking.model, spec)
-    model.fit_inputs(fitting)
     name, judge = _judge(ranking)
 
     def figure(model: "nn.Module") -> float:
-        from recsys.training.trainer import predict
-
         return judge(predict(model, validation), validation, requests)
 
-    loss, log = LOSSES[ranking.loss], context.log
-    result = train(model, loss, fitting, ranking.training, seed=context.seed, log=log, validate=(name, figure))
+    model, result = _fitted(ranking, spec, fitting, context.seed, context.log, (name, figure))
+    if config.refit == "all":
+        # The best number of epochs is settled: the valid window may teach, too.
+        settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
+        again, both = ranking.model_copy(update={"training": settled}), joined(fitting, validation)
+        model, _ = _fitted(again, spec, both, context.seed, lambda what, *at: context.log(f"refit/{what}", *at), None)
     path = context.scratch / "model.onnx"
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
     (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
     return {f"valid/{name}": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
+
+
+def _fitted(
+    ranking: RankingConfig,
+    spec: InputSpec,
+    samples: "Samples",
+    seed: int,
+    log: Callable[[str, float, int], None],
+    validate: "Validation | None",
+) -> "tuple[Ranker, TrainResult]":
+    """A freshly drawn ranker, trained."""
+    from recsys.losses.registry import LOSSES
+    from recsys.ranking.registry import build_ranker
+    from recsys.training.trainer import seeded, train
+
+    with seeded(seed):
+        model = build_ranker(ranking.model, spec)
+    model.fit_inputs(samples)
+    loss = LOSSES[ranking.loss]
+    return model, train(model, loss, samples, ranking.training, seed=seed, log=log, validate=validate)
 
 
 def _samples(

@@ -12,7 +12,7 @@ from torch import Tensor
 from recsys.errors import DataError
 from recsys.features.batch import Arrays
 
-__all__ = ["Batch", "BatchSource", "Samples", "as_tensors"]
+__all__ = ["Batch", "BatchSource", "Samples", "as_tensors", "joined"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,28 @@ class Samples:
             rows = order[start : start + self.batch_size]
             inputs = as_tensors({name: values[rows] for name, values in self.inputs.items()})
             yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]))
+
+
+def joined(first: Samples, second: Samples) -> Samples:
+    """The groups of both, as wide as the wider, in batches of the first's size."""
+    width = max(first.labels.shape[1], second.labels.shape[1])
+    inputs = {}
+    for name, values in first.inputs.items():
+        other = second.inputs[name]
+        # Inputs of the request alone have no candidate axis to pad.
+        if name.partition(".")[0] in ("item", "route"):
+            values, other = _widened(values, width), _widened(other, width)
+        inputs[name] = np.concatenate([values, other])
+    return Samples(
+        inputs,
+        np.concatenate([_widened(first.labels, width), _widened(second.labels, width)]),
+        np.concatenate([_widened(first.mask, width), _widened(second.mask, width)]),
+        first.batch_size,
+    )
+
+
+def _widened(values: NDArray[Any], width: int) -> NDArray[Any]:
+    return np.pad(values, [(0, 0), (0, width - values.shape[1]), *[(0, 0)] * (values.ndim - 2)])
 
 
 def as_tensors(arrays: Arrays) -> dict[str, Tensor]:
