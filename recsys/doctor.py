@@ -12,7 +12,6 @@ from typing import Any
 __all__ = ["Examination", "examine", "find_problems"]
 
 _NEEDED = (
-    "duckdb",
     "fastapi",
     "filelock",
     "numpy",
