@@ -297,9 +297,9 @@ def ui(
     """The MLflow UI on the configuration's runs."""
     settings = _config(config, None)
     _need("mlflow", "ui")
-    from recsys.tracking.mlflow import ui_command
+    from recsys.tracking.mlflow import ui_address, ui_command
 
-    typer.echo(f"MLflow UI on http://{host}:{port}  (Ctrl-C stops)", err=True)
+    typer.echo(f"MLflow UI on {ui_address(host, port)}  (Ctrl-C stops)", err=True)
     command = ui_command(Path(settings.workspace), uri=settings.tracking.uri, host=host, port=port)
     with suppress(KeyboardInterrupt):
         raise typer.Exit(subprocess.run(command, check=False).returncode)
