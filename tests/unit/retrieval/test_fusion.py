@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys.retrieval.fusion import fit_weights, fuse
+
+LISTS = {
+    "a": (np.array([[4, 2, -1]], np.int32), np.array([[9.0, 5.0, -np.inf]], np.float32)),
+    "b": (np.array([[2, 0, 7]], np.int32), np.array([[3.0, 2.0, 1.0]], np.float32)),
+}
+
+
+def test_scores_are_weighted_reciprocal_ranks():
+    fused = fuse(LISTS, {"a": 1.0, "b": 0.5}, 60, 6)
+    expected = {2: 1 / 62 + 0.5 / 61, 4: 1 / 61, 0: 0.5 / 62, 7: 0.5 / 63}
+    assert fused.codes.tolist() == [[*sorted(expected, key=lambda code: -expected[code]), -1, -1]]
+    np.testing.assert_allclose(fused.scores[0, :4], sorted(expected.values(), reverse=True), rtol=1e-6)
+    assert fused.routes == ("a", "b")
+    assert fused.ranks.tolist() == [[[1, 0, -1, -1, -1, -1]], [[0, -1, 1, 2, -1, -1]]]
+    assert fused.route_scores[0, 0, :3].tolist() == [5.0, 9.0, -np.inf]
+
+
+def test_a_route_without_weight_says_what_it_thinks_but_adds_nothing():
+    fused = fuse(LISTS, {"a": 1.0, "b": 0.0}, 60, 6)
+    assert fused.codes.tolist() == [[4, 2, -1, -1, -1, -1]]
+    assert fused.ranks[1].tolist() == [[-1, 0, -1, -1, -1, -1]]
+
+
+def test_ties_go_to_the_smaller_code():
+    lists = {
+        "a": (np.array([[9, 1]], np.int32), np.ones((1, 2), np.float32)),
+        "b": (np.array([[3, 5]], np.int32), np.ones((1, 2), np.float32)),
+    }
+    assert fuse(lists, {"a": 1.0, "b": 1.0}, 60, 4).codes.tolist() == [[3, 9, 1, 5]]
+
+
+def test_requests_without_any_item():
+    empty = {"a": (np.full((2, 3), -1, np.int32), np.full((2, 3), -np.inf, np.float32))}
+    assert fuse(empty, {"a": 1.0}, 60, 2).codes.tolist() == [[-1, -1], [-1, -1]]
+
+
+def test_take_picks_requests():
+    lists = {"a": (np.array([[1, 2], [3, 4]], np.int32), np.ones((2, 2), np.float32))}
+    taken = fuse(lists, {"a": 1.0}, 60, 2).take(np.array([1]))
+    assert taken.codes.tolist() == [[3, 4]]
+    assert taken.ranks.tolist() == [[[0, 1]]]
+
+
+@st.composite
+def ranked_lists(draw):
+    requests, routes = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    lists = {}
+    for route in range(routes):
+        rows = [draw(st.permutations(range(8)))[: draw(st.integers(0, 5))] for _ in range(requests)]
+        codes = np.array([[*row, *[-1] * (5 - len(row))] for row in rows], np.int32)
+        lists[f"r{route}"] = codes, np.where(codes >= 0, 1.0 / (1 + np.arange(5)), -np.inf).astype(np.float32)
+    weights = {name: draw(st.sampled_from([0.0, 0.5, 1.0])) for name in lists}
+    return lists, weights
+
+
+@given(ranked_lists(), st.integers(1, 10))
+@settings(max_examples=80, deadline=None)
+def test_fusion_agrees_with_a_dictionary(given_lists, width):
+    lists, weights = given_lists
+    fused = fuse(lists, weights, 60, width)
+    for row in range(len(fused.codes)):
+        total: dict[int, float] = {}
+        for name, (codes, _) in lists.items():
+            for rank, code in enumerate(codes[row].tolist()):
+                if code >= 0 and weights[name] > 0:
+                    total[code] = total.get(code, 0.0) + weights[name] / (61 + rank)
+        best = sorted(total, key=lambda code: (-round(total[code], 15), code))[:width]
+        assert sorted(fused.codes[row][fused.codes[row] >= 0].tolist()) == sorted(best) or len(total) > width
+        np.testing.assert_allclose(fused.scores[row][: len(best)], [total[code] for code in best], rtol=1e-6)
+        for column, code in enumerate(fused.codes[row].tolist()):
+            for number, (codes, _) in enumerate(lists.values()):
+                where = codes[row].tolist().index(code) if code >= 0 and code in codes[row] else -1
+                assert fused.ranks[number, row, column] == where
+
+
+def evidence():
+    """Route `good` puts the positive first, `bad` never finds it."""
+    rng = np.random.default_rng(0)
+    positives = rng.integers(0, 50, 40).astype(np.int32)
+    rest = np.stack([rng.permutation(np.setdiff1d(np.arange(50), [p]))[:20] for p in positives]).astype(np.int32)
+    good = np.concatenate([positives[:, None], rest[:, :10]], axis=1)
+    lists = {"bad": (rest[:, 9:20], np.ones((40, 11), np.float32)), "good": (good, np.ones((40, 11), np.float32))}
+    return lists, np.arange(41), positives
+
+
+def test_weights_follow_the_route_that_is_right():
+    lists, offsets, positives = evidence()
+    found = fit_weights(lists, offsets, positives, 60)
+    assert found["good"] == 1.0
+    assert found["bad"] <= 0.5
+    assert found == fit_weights(lists, offsets, positives, 60)
+
+
+def test_nothing_found_gives_equal_weights():
+    lists, offsets, _ = evidence()
+    assert fit_weights(lists, offsets, np.full(40, 60, np.int32), 60) == {"bad": 1.0, "good": 1.0}
+
+
+def test_a_weight_for_every_list_is_needed():
+    with pytest.raises(KeyError):
+        fuse(LISTS, {"a": 1.0}, 60, 3)
