@@ -13,7 +13,7 @@ from recsys.metrics.ranking import ndcg_at_k, relevance
 __all__ = ["Candidates", "fit_weights", "fuse"]
 
 Lists = Mapping[str, tuple[Codes, Floats]]
-_GRID = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+_GRID = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0)
 _SWEEPS = 3
 _Number = TypeVar("_Number", bound=np.number[Any])
 
