@@ -1,6 +1,6 @@
 """The lists of several routes made into one, by weighted reciprocal rank (Cormack 2009)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,26 +58,20 @@ def fuse(lists: Lists, weights: Mapping[str, float], k: float, candidates: int) 
         The best C items of each request, ties to the smaller code.
     """
     items, places = _unions([codes for codes, _ in lists.values()])
-    reciprocal = [
-        _at(_reciprocal(codes, k), place, 0.0) for (codes, _), place in zip(lists.values(), places, strict=True)
-    ]
-    fused = np.zeros(items.shape)
-    for name, part in zip(lists, reciprocal, strict=True):
-        fused += weights[name] * part
-    fused = np.where((items >= 0) & (fused > 0), fused, -np.inf)
+    fused = _fused(_reciprocal(places, k), np.array([weights[name] for name in lists]))
     width = min(candidates, items.shape[1])
     # Items ascend in a row, so a stable sort gives ties to the smaller code.
     order = np.argsort(-fused, axis=1, kind="stable")[:, :width]
     scores = np.take_along_axis(fused, order, axis=1)
-    codes = np.where(scores > -np.inf, np.take_along_axis(items, order, axis=1), -1).astype(np.int32)
-    placed = [np.where(codes >= 0, np.take_along_axis(place, order, axis=1), -1) for place in places]
-    found = [_at(values, place, -np.inf) for (_, values), place in zip(lists.values(), placed, strict=True)]
+    kept = scores > 0
+    codes = np.where(kept, np.take_along_axis(items, order, axis=1), np.int32(-1))
+    ranks = np.where(kept, np.take_along_axis(places, order[None], axis=2), np.int32(-1))
     return Candidates(
         _wide(codes, candidates, -1),
-        _wide(scores.astype(np.float32), candidates, -np.inf),
+        _wide(np.where(kept, scores, np.float32(-np.inf)), candidates, -np.inf),
         tuple(lists),
-        _wide(np.stack(placed).astype(np.int32), candidates, -1),
-        _wide(np.stack(found).astype(np.float32), candidates, -np.inf),
+        _wide(ranks, candidates, -1),
+        _wide(_at([scores for _, scores in lists.values()], ranks), candidates, -np.inf),
     )
 
 
@@ -94,16 +88,16 @@ def fit_weights(
         at: depth of the metric.
 
     Returns:
-        By route; the largest is 1. Equal weights when no list holds a positive.
+        By route; the largest is 1. Equal weights when there is no request or no list holds a positive.
     """
+    if len(offsets) == 1:
+        return dict.fromkeys(lists, 1.0)
     items, places = _unions([codes for codes, _ in lists.values()])
-    parts = np.stack(
-        [_at(_reciprocal(codes, k), place, 0.0) for (codes, _), place in zip(lists.values(), places, strict=True)]
-    )
+    parts = _reciprocal(places, k)
     relevant, counts = relevance(items, offsets, positives), np.diff(offsets)
 
     def quality(weights: NDArray[np.float64]) -> float:
-        return _ndcg(np.tensordot(weights, parts, axes=1), relevant, counts, at)
+        return _ndcg(_fused(parts, weights), relevant, counts, at)
 
     singles = [quality(row) for row in np.eye(len(parts))]
     weights, best = np.eye(len(parts))[int(np.argmax(singles))], max(singles)
@@ -123,48 +117,69 @@ def fit_weights(
     return dict(zip(lists, (weights / weights.max()).tolist(), strict=True))
 
 
-def _unions(lists: list[Codes]) -> tuple[Codes, list[NDArray[np.intp]]]:
-    """The items any list holds, ascending by row, −1 at the end; and where in each list they stand, −1 for nowhere."""
+def _unions(lists: Sequence[Codes]) -> tuple[Codes, NDArray[np.int32]]:
+    """The items any list holds, and where they stand in each.
+
+    Returns:
+        items `(B, U)`, ascending by row, −1 at the end; places `(R, B, U)` from 0, −1 where the route has them not.
+    """
     together = np.concatenate(lists, axis=1)
-    width = np.int64(max(int(together.max(initial=0)) + 2, 2))
-    base = np.arange(len(together), dtype=np.int64)[:, None] * width
-    keys = np.unique((base + together)[together >= 0])
+    lengths = [codes.shape[1] for codes in lists]
+    route = np.repeat(np.arange(len(lists)), lengths)
+    place = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
+    rows, columns = np.nonzero(together >= 0)
+    width = np.int64(together.max(initial=0)) + 1
+    keys, slot = np.unique(rows * width + together[rows, columns], return_inverse=True)
     row = keys // width
     counts = np.bincount(row, minlength=len(together))
-    starts = np.cumsum(counts) - counts
-    column = np.arange(len(keys)) - starts[row]
+    column = np.arange(len(keys)) - (np.cumsum(counts) - counts)[row]
     items = np.full((len(together), max(int(counts.max(initial=0)), 1)), -1, dtype=np.int32)
     items[row, column] = keys - row * width
-    places = []
-    for codes in lists:
-        place = np.full(items.shape, -1, dtype=np.intp)
-        rows, columns = np.nonzero(codes >= 0)
-        slot = np.searchsorted(keys, rows * width + codes[rows, columns])
-        place[rows, column[slot]] = columns
-        places.append(place)
+    places = np.full((len(lists), *items.shape), -1, dtype=np.int32)
+    places[route[columns], rows, column[slot]] = place[columns]
     return items, places
 
 
-def _reciprocal(codes: Codes, k: float) -> NDArray[np.float64]:
-    return np.broadcast_to(1.0 / (k + 1.0 + np.arange(codes.shape[1])), codes.shape)
+def _reciprocal(places: NDArray[np.int32], k: float) -> NDArray[np.float64]:
+    """`(R, B, U)`; 0 where the route has not found the item."""
+    return np.where(places >= 0, 1.0 / (k + 1.0 + np.maximum(places, 0)), 0.0)
 
 
-def _at(values: NDArray[np.floating], place: NDArray[np.intp], absent: float) -> NDArray[np.floating]:
-    return np.where(place >= 0, np.take_along_axis(values, np.maximum(place, 0), axis=1), absent)
+def _fused(parts: NDArray[np.float64], weights: NDArray[np.float64]) -> Floats:
+    """`(B, U)` Σ_route weight · part; 0 where no route with a weight has found the item.
+
+    Rounded to what is returned, so that the order is that of the visible scores, and so that items with the same ranks
+    by other routes tie although their sums differ in the last bit.
+    """
+    return np.tensordot(weights, parts, axes=1).astype(np.float32)
+
+
+def _at(values: Sequence[Floats], ranks: NDArray[np.int32]) -> Floats:
+    """`(R, B, C)` what each route's `(B, K)` values hold at its ranks; −inf at −1."""
+    starts = np.cumsum([0, *(part.shape[1] for part in values[:-1])], dtype=np.int32)
+    where = np.maximum(ranks, 0) + starts[:, None, None]
+    found = np.take_along_axis(np.concatenate(values, axis=1)[None], where, axis=2)
+    return np.where(ranks >= 0, found, np.float32(-np.inf))
 
 
 def _wide(values: NDArray[_Number], width: int, fill: float) -> NDArray[_Number]:
-    missing = width - values.shape[-1]
-    if missing <= 0:
+    if values.shape[-1] >= width:
         return values
-    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, missing)], constant_values=fill)
+    result = np.full((*values.shape[:-1], width), fill, dtype=values.dtype)
+    result[..., : values.shape[-1]] = values
+    return result
 
 
-def _ndcg(scores: NDArray[np.float64], relevant: NDArray[np.bool_], counts: NDArray[np.int64], at: int) -> float:
-    """Mean NDCG@at; the same ties as in `fuse`."""
-    width = min(at, scores.shape[1])
-    # Partition first: a full sort for every tried weight would take minutes on a large window.
-    best = np.sort(np.argpartition(-scores, width - 1, axis=1)[:, :width], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
-    hits = np.take_along_axis(relevant, np.take_along_axis(best, order, axis=1), axis=1)
+def _ndcg(scores: Floats, relevant: NDArray[np.bool_], counts: NDArray[np.int64], at: int) -> float:
+    """Mean NDCG@at of what `fuse` would return.
+
+    A score that is not negative orders like its bits; above the column they make keys without ties, whose best are the
+    same however they are found. A full sort for every tried weight would take minutes on a large window.
+    """
+    columns = scores.shape[1]
+    width = min(at, columns)
+    keys = scores.view(np.int32).astype(np.int64) * columns + np.arange(columns - 1, -1, -1)
+    best = np.sort(np.partition(keys, columns - width, axis=1)[:, columns - width :], axis=1)[:, ::-1]
+    found, backwards = np.divmod(best, columns)
+    hits = np.take_along_axis(relevant, columns - 1 - backwards, axis=1) & (found > 0)
     return float(ndcg_at_k(hits, counts, at).mean())

@@ -1,8 +1,11 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recsys.metrics.ranking import ndcg_at_k, relevance
 from recsys.retrieval.fusion import fit_weights, fuse
 
 LISTS = {
@@ -33,6 +36,20 @@ def test_ties_go_to_the_smaller_code():
         "b": (np.array([[3, 5]], np.int32), np.ones((1, 2), np.float32)),
     }
     assert fuse(lists, {"a": 1.0, "b": 1.0}, 60, 4).codes.tolist() == [[3, 9, 1, 5]]
+
+
+@pytest.mark.parametrize("k", [1, 10, 60])
+def test_equal_ranks_by_other_routes_tie_whatever_order_they_are_summed_in(k):
+    for ranks in itertools.permutations(range(6), 3):
+        rows = np.arange(100, 118, dtype=np.int32).reshape(3, 6)
+        for route in range(3):
+            rows[route, ranks[route]] = 1
+            rows[route, ranks[(route + 1) % 3]] = 0
+        lists = {f"r{route}": (rows[route : route + 1], np.ones((1, 6), np.float32)) for route in range(3)}
+        fused = fuse(lists, dict.fromkeys(lists, 1.0), k, 18)
+        codes = fused.codes[0].tolist()
+        assert codes.index(0) == codes.index(1) - 1
+        assert np.lexsort((fused.codes[0], -fused.scores[0])).tolist() == list(range(18))
 
 
 def test_requests_without_any_item():
@@ -70,8 +87,8 @@ def test_fusion_agrees_with_a_dictionary(given_lists, width):
             for rank, code in enumerate(codes[row].tolist()):
                 if code >= 0 and weights[name] > 0:
                     total[code] = total.get(code, 0.0) + weights[name] / (61 + rank)
-        best = sorted(total, key=lambda code: (-round(total[code], 15), code))[:width]
-        assert sorted(fused.codes[row][fused.codes[row] >= 0].tolist()) == sorted(best) or len(total) > width
+        best = sorted(total, key=lambda code: (-round(total[code], 12), code))[:width]
+        assert fused.codes[row][fused.codes[row] >= 0].tolist() == best
         np.testing.assert_allclose(fused.scores[row][: len(best)], [total[code] for code in best], rtol=1e-6)
         for column, code in enumerate(fused.codes[row].tolist()):
             for number, (codes, _) in enumerate(lists.values()):
@@ -95,6 +112,28 @@ def test_weights_follow_the_route_that_is_right():
     assert found["good"] == 1.0
     assert found["bad"] <= 0.5
     assert found == fit_weights(lists, offsets, positives, 60)
+
+
+@given(ranked_lists(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_fitted_weights_are_no_worse_than_any_single_route_once_fused(given_lists, data):
+    lists, _ = given_lists
+    requests = len(next(iter(lists.values()))[0])
+    rows = [sorted(data.draw(st.sets(st.integers(0, 7), min_size=1, max_size=3))) for _ in range(requests)]
+    offsets, positives = np.cumsum([0, *map(len, rows)]), np.concatenate(rows).astype(np.int32)
+    at = data.draw(st.integers(1, 10))
+
+    def quality(weights):
+        hits = relevance(fuse(lists, weights, 60, at).codes, offsets, positives)
+        return ndcg_at_k(hits, np.diff(offsets), at).mean()
+
+    singles = [quality({name: float(name == best) for name in lists}) for best in lists]
+    assert quality(fit_weights(lists, offsets, positives, 60, at=at)) >= max(singles) - 1e-9
+
+
+def test_no_request_gives_equal_weights():
+    lists = {"a": (np.zeros((0, 3), np.int32), np.zeros((0, 3), np.float32))}
+    assert fit_weights(lists, np.zeros(1, np.int64), np.zeros(0, np.int32), 60) == {"a": 1.0}
 
 
 def test_nothing_found_gives_equal_weights():
