@@ -11,6 +11,7 @@ __all__ = ["fit"]
 
 _DAY = 86_400_000_000
 """Microseconds."""
+_LEAST = np.finfo(np.float32).tiny
 
 
 def fit(config: PopularConfig, data: TrainingData, context: FitContext) -> Retriever:
@@ -19,4 +20,5 @@ def fit(config: PopularConfig, data: TrainingData, context: FitContext) -> Retri
         return StaticRetriever(data.counts.astype(np.float32))
     age = (data.now - data.time) / (_DAY * config.half_life_days)
     scores = np.bincount(data.histories.items, weights=np.exp2(-age), minlength=data.n_items)
-    return StaticRetriever(scores.astype(np.float32))
+    # What is so old that its weight rounds to nothing is still more than no event at all.
+    return StaticRetriever(np.where(data.counts > 0, np.maximum(scores, _LEAST), 0.0).astype(np.float32))

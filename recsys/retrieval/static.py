@@ -42,8 +42,11 @@ class StaticRetriever:
     def load(cls, folder: Path, item_features: Arrays) -> Self:
         """See `Retriever`."""
         scores: Any = read_array(folder / "scores.npy")
-        if scores.ndim != 1:
-            raise ArtifactError(f"{folder}: scores of shape {scores.shape}, expected (N,); fit the route again")
+        if scores.ndim != 1 or scores.dtype.kind != "f":
+            raise ArtifactError(
+                f"{folder}: scores of shape {scores.shape} and type {scores.dtype}, expected (N,) floats; "
+                "fit the route again"
+            )
         return cls(scores)
 
 
