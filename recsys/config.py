@@ -1,6 +1,6 @@
 """The root configuration: one YAML file describes one pipeline."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -12,7 +12,7 @@ from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig
 from recsys.problems import Problem, Problems, unknown
 from recsys.ranking.configs import RankingConfig
-from recsys.recall.configs import DSSMConfig, ItemCFConfig, PopularConfig, RouteConfig
+from recsys.recall.configs import DSSMConfig, EASEConfig, ItemCFConfig, PopularConfig, RouteConfig
 from recsys.retrieval.config import FusionConfig
 from recsys.settings import Settings
 
@@ -111,7 +111,9 @@ def _check_routes(config: Config) -> Iterator[Problem]:
             case PopularConfig():
                 yield from _check_popular(config, name, route)
             case ItemCFConfig():
-                yield from _check_itemcf(config, name, route)
+                yield from _check_distances(config, name, route, ("distance_decay", "query_decay"))
+            case EASEConfig():
+                yield from _check_distances(config, name, route, ("query_decay",))
             case DSSMConfig():
                 yield from _check_dssm(config, name, route)
 
@@ -127,10 +129,12 @@ def _check_popular(config: Config, name: str, route: PopularConfig) -> Iterator[
         )
 
 
-def _check_itemcf(config: Config, name: str, route: ItemCFConfig) -> Iterator[Problem]:
+def _check_distances(
+    config: Config, name: str, route: ItemCFConfig | EASEConfig, settings: Sequence[str]
+) -> Iterator[Problem]:
     if config.data.order != "none":
         return
-    for setting in ("distance_decay", "query_decay"):
+    for setting in settings:
         value = getattr(route, setting)
         if value != 1:
             yield Problem(

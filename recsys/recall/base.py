@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 from recsys.features.batch import Arrays, Field, InputSpec
 from recsys.features.history import Histories
@@ -49,6 +50,14 @@ class TrainingData:
     def counts(self) -> NDArray[np.int64]:
         """`(N,)` events of each item."""
         return np.bincount(self.histories.items, minlength=self.n_items)
+
+    def seen(self) -> sparse.csr_array:
+        """`(U, N)` float64: 1 where the user has an event of the item, however many."""
+        items, offsets = self.histories.items, self.histories.offsets
+        seen = sparse.csr_array((np.ones(len(items)), items, offsets), shape=(len(self.histories), self.n_items))
+        seen.sum_duplicates()
+        seen.data[:] = 1.0
+        return seen
 
 
 @dataclass(frozen=True, slots=True)

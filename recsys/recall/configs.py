@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from recsys.settings import Settings
 from recsys.training.config import OptimiserConfig, TrainingConfig
 
-__all__ = ["DSSMConfig", "ItemCFConfig", "PopularConfig", "RouteConfig"]
+__all__ = ["DSSMConfig", "EASEConfig", "ItemCFConfig", "PopularConfig", "RouteConfig"]
 
 
 class PopularConfig(Settings):
@@ -34,6 +34,20 @@ class ItemCFConfig(Settings):
     """Weights kept for each item."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Weight of a history item one step further back."""
+
+
+class EASEConfig(Settings):
+    """Every item a linear regression on all the others (Steck 2019)."""
+
+    kind: Literal["ease"]
+    l2: PositiveFloat = 200.0
+    """Ridge penalty: the larger, the less a rare pair counts."""
+    neighbours: PositiveInt = 512
+    """Weights kept for each item."""
+    query_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Weight of a history item one step further back; 1 as in the paper, which knows no order."""
+    history: PositiveInt = 1000
+    """The most recent items that count."""
 
 
 class TwoTowerOptimiser(OptimiserConfig):
@@ -73,4 +87,4 @@ class DSSMConfig(Settings):
     training: TwoTowerTraining = TwoTowerTraining()
 
 
-RouteConfig = Annotated[PopularConfig | ItemCFConfig | DSSMConfig, Field(discriminator="kind")]
+RouteConfig = Annotated[PopularConfig | ItemCFConfig | EASEConfig | DSSMConfig, Field(discriminator="kind")]

@@ -20,7 +20,7 @@ def fit(config: ItemCFConfig, data: TrainingData, context: FitContext) -> Retrie
     `backward` times the same with i and j exchanged, over (count_i · count_j)^popularity_penalty; the best `neighbours`
     of each row are kept. Without order every pair of a user's items counts once, both ways.
     """
-    pairs = _in_order(config, data.histories, data.n_items) if data.ordered else _together(data.histories, data.n_items)
+    pairs = _in_order(config, data.histories, data.n_items) if data.ordered else _together(data)
     scale = np.maximum(data.counts, 1).astype(np.float64) ** -config.popularity_penalty
     weights = sparse.diags_array(scale) @ pairs @ sparse.diags_array(scale)
     return NeighboursRetriever(_strongest(sparse.csr_array(weights), config.neighbours), query_decay=config.query_decay)
@@ -39,11 +39,8 @@ def _in_order(config: ItemCFConfig, histories: Histories, n_items: int) -> spars
     return sparse.csr_array(following + config.backward * following.T)
 
 
-def _together(histories: Histories, n_items: int) -> sparse.csr_array:
-    shape = (len(histories), n_items)
-    seen = sparse.csr_array((np.ones(len(histories.items)), histories.items, histories.offsets), shape=shape)
-    seen.sum_duplicates()
-    seen.data[:] = 1.0
+def _together(data: TrainingData) -> sparse.csr_array:
+    seen = data.seen()
     pairs = sparse.csr_array(seen.T @ seen)
     pairs.setdiag(0)
     pairs.eliminate_zeros()

@@ -11,6 +11,7 @@ __all__ = ["ROUTES", "fit_route"]
 
 ROUTES: dict[str, str] = {
     "dssm": "recsys.recall.dssm",
+    "ease": "recsys.recall.ease",
     "itemcf": "recsys.recall.itemcf",
     "popular": "recsys.recall.popular",
 }

@@ -21,7 +21,8 @@ class NeighboursRetriever:
     """score(j) = Σ_p query_decay^p · W[item p steps back, j] over the recent history.
 
     Args:
-        weights: `(N, N)` sparse, not negative: row is the item of the history, column the item recommended.
+        weights: `(N, N)` sparse: row is the item of the history, column the item recommended. Only items whose sum is
+            above 0 are returned.
         query_decay: weight of a history item one step further back, in (0, 1].
         history: the most recent items that count.
     """

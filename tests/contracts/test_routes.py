@@ -9,7 +9,7 @@ from recsys.errors import DataError
 from recsys.features.batch import Field, QueryBatch
 from recsys.features.history import Events, Histories
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import DSSMConfig, ItemCFConfig, PopularConfig
+from recsys.recall.configs import DSSMConfig, EASEConfig, ItemCFConfig, PopularConfig
 from recsys.recall.registry import ROUTES, fit_route
 from recsys.retrieval.registry import load_retriever, save_retriever
 
@@ -18,11 +18,12 @@ DSSM = {"embedding_dim": 8, "hidden": [8], "history_length": 4, "dropout": 0.0, 
 CONFIGS = {
     "popular": PopularConfig(kind="popular"),
     "itemcf": ItemCFConfig(kind="itemcf"),
+    "ease": EASEConfig(kind="ease", l2=10.0, query_decay=0.8),
     "dssm": DSSMConfig.model_validate(
         {"kind": "dssm", **DSSM, "training": {"epochs": 12, "batch_size": 64, "optimiser": {"learning_rate": 0.02}}}
     ),
 }
-READS_HISTORY = ("itemcf", "dssm")
+READS_HISTORY = ("itemcf", "ease", "dssm")
 
 
 def test_every_route_is_held_to_the_contract():
