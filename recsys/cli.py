@@ -136,6 +136,35 @@ def data_download(
     _print_json([str(path) for path in paths]) if as_json else typer.echo("\n".join(map(str, paths)))
 
 
+@app.command("init", epilog="Example: recsys init --interactions events.csv --items items.csv --out shop.yaml")
+def init_config(
+    interactions: Annotated[str, typer.Option(metavar="FILE", help="The events: CSV, TSV or Parquet, or a folder.")],
+    users: Annotated[str | None, typer.Option(metavar="FILE", help="One row a user.")] = None,
+    items: Annotated[str | None, typer.Option(metavar="FILE", help="One row an item.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The YAML file to write.")] = Path("recsys.yaml"),
+    name: Annotated[str | None, typer.Option(help="Name of the pipeline; by default that of the file.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    user_id: Annotated[str | None, typer.Option(metavar="COLUMN", help="The user, instead of a guess.")] = None,
+    item_id: Annotated[str | None, typer.Option(metavar="COLUMN", help="The item, instead of a guess.")] = None,
+    timestamp: Annotated[str | None, typer.Option(metavar="COLUMN", help="The time, instead of a guess.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Looks at your files, guesses what the columns are, and writes a commented YAML that runs."""
+    from recsys.init.create import create
+    from recsys.terminal import print_table
+
+    told = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
+    given = {part: column for part, column in told.items() if column is not None}
+    made = create(interactions, users=users, items=items, out=out, name=name, force=force, given=given)
+    if as_json:
+        _print_json(made.summary())
+        return
+    shown = ["table", "column", "role", "kind", "distinct", "why"]
+    print_table(shown, [[row[key] for key in shown] for row in made.rows()], right=["distinct"])
+    typer.echo("\n" + "\n".join(f"{what}: {why}" for what, why in made.reasons().items()))
+    typer.echo(f"\nwritten: {made.path}\nnext:    {made.run}")
+
+
 @app.command(epilog="Example: recsys run configs/movielens-100k.yaml --set ranking.model.dropout=0.3 --until recall")
 def run(
     config: ConfigFile,
@@ -268,6 +297,31 @@ def recommend(
     if response.unknown_items:
         typer.echo(f"items not in this bundle: {printable(', '.join(response.unknown_items))}", err=True)
     print_recommendations(response, explain=explain)
+
+
+@app.command(epilog="Example: recsys explain configs/movielens-100k.yaml --user 196 --item 50")
+def explain(
+    bundle: BundlePath,
+    item: Annotated[str, typer.Option(help="Id of the item to explain.")],
+    user: Annotated[str | None, typer.Option(help="The user's id; without it, a new user.")] = None,
+    history: History = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Length of the list the item should be in.")] = 10,
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """Why an item is recommended to a user, or which stage lost it."""
+    folder = _bundle(bundle, version)
+    _limit_threads()
+    from recsys.funnel.requests import Request
+    from recsys.funnel.runtime import Funnel
+    from recsys.terminal import print_explanation
+
+    request = Request(user_id=user, history=None if history is None else _ids(history))
+    explanation = Funnel.load(folder).explain(request, item, k)
+    if as_json:
+        _print_json({"user_id": user, "item_id": item, "k": k, "bundle": str(folder), **asdict(explanation)})
+        return
+    print_explanation(explanation, user=user, item=item, k=k)
 
 
 @app.command(epilog="Example: recsys serve configs/movielens-100k.yaml --port 8501")

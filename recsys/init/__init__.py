@@ -1,0 +1,1 @@
+"""From files nobody has described yet to a commented configuration that runs."""

@@ -1,0 +1,307 @@
+"""From files to a configuration on disk: look, guess, choose, write, check."""
+
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from recsys.config import Config
+from recsys.data.columns import Role, parse
+from recsys.errors import InputError
+from recsys.init.document import Table, write_document
+from recsys.init.guess import Guess, find, guess_log, guess_table, overlap, time_of
+from recsys.init.objective import Objective, choose_objective
+from recsys.init.plan import Facts, Plan, make_plan
+from recsys.init.profile import Profile, profile, readable
+from recsys.init.sample import Sample, read_sample
+from recsys.problems import unknown
+from recsys.settings import load_settings
+
+__all__ = ["Created", "create"]
+
+_DEFAULT_SHARE = 0.01
+_FLAGS = {"user_id": "--user-id", "item_id": "--item-id", "timestamp": "--timestamp"}
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What was written, and why.
+
+    Attributes:
+        path: The configuration.
+        log: The events and what their columns are taken for.
+        users: The users table.
+        items: The items table.
+        objective: What is learnt.
+        plan: The settings.
+        run: The next command.
+    """
+
+    path: Path
+    log: Table
+    users: Table | None
+    items: Table | None
+    objective: Objective
+    plan: Plan
+    run: str
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One entry a column: table, column, part, kind, distinct values, why."""
+        tables = {"interactions": self.log, "users": self.users, "items": self.items}
+        return [
+            {
+                "table": name,
+                "column": guess.column,
+                "role": guess.part,
+                "kind": guess.kind or guess.profile.form,
+                "distinct": guess.profile.distinct,
+                "guessed": not guess.sure,
+                "why": guess.why,
+            }
+            for name, table in tables.items()
+            if table is not None
+            for guess in table.guesses
+        ]
+
+    def reasons(self) -> dict[str, str]:
+        """What was chosen, and why."""
+        chosen = {"objective": f"{self.objective.kind}: {self.objective.why}"}
+        return chosen | {what: self.plan.why[what] for what in ("split", "routes", "ranking")}
+
+    def summary(self) -> dict[str, Any]:
+        """Everything a script would read, as plain data."""
+        return {
+            "config": str(self.path),
+            "columns": self.rows(),
+            "objective": {
+                "kind": self.objective.kind,
+                "label": self.objective.label,
+                "at_least": self.objective.at_least if self.objective.label else None,
+                "positive_share": self.objective.share,
+            },
+            "why": self.reasons(),
+            "next": self.run,
+        }
+
+
+def create(
+    interactions: str,
+    *,
+    users: str | None = None,
+    items: str | None = None,
+    out: Path = Path("recsys.yaml"),
+    name: str | None = None,
+    force: bool = False,
+    given: Mapping[str, str] | None = None,
+) -> Created:
+    """Looks at the files and writes a configuration that runs on them.
+
+    Args:
+        interactions: A file, folder or glob of events.
+        users: One of users.
+        items: One of items.
+        out: Where the configuration goes.
+        name: Of the pipeline; `None` takes it from the file.
+        force: Whether to replace a configuration that is there.
+        given: Column by part (`user_id`, `item_id`, `timestamp`), instead of a guess.
+
+    Raises:
+        InputError: A file cannot be used, no column can be user or item, or `out` is there already.
+    """
+    if out.exists() and not force:
+        raise InputError(f"{out}: is there already; expected a new file; --force replaces it, --out names another")
+    given = dict(given or {})
+    log, user_table, item_table = _look(interactions, users, items, given)
+    objective = choose_objective(log.guesses, len(log.sample))
+    try:
+        plan = make_plan(_facts(log, item_table), objective)
+    except InputError as error:
+        raise InputError(f"{interactions}: {error}") from None
+    run = f"recsys run {shlex.quote(str(out))}"
+    text = write_document(
+        command=_command(interactions, users, items, given, out, name),
+        run=run,
+        name=_name(name or Path(interactions.rstrip("/*")).name.partition(".")[0]),
+        log=log,
+        users=user_table,
+        items=item_table,
+        objective=objective,
+        plan=plan,
+        max_reject_share=_reject_share([log, user_table, item_table]),
+    )
+    _write(text, out)
+    return Created(out, log, user_table, item_table, objective, plan, run)
+
+
+def _look(
+    interactions: str, users: str | None, items: str | None, given: Mapping[str, str]
+) -> tuple[Table, Table | None, Table | None]:
+    """The tables, and what their columns are taken for."""
+    paths = {"interactions": interactions, "users": users, "items": items}
+    samples = {key: read_sample(path, key) for key, path in paths.items() if path is not None}
+    profiles = {
+        key: [profile(column, values) for column, values in sample.columns.items()] for key, sample in samples.items()
+    }
+    log = profiles["interactions"]
+    _check_given(interactions, [column.name for column in log], given)
+    known = {
+        part: _known(log, profiles[key]) for part, key in (("user_id", "users"), ("item_id", "items")) if key in samples
+    }
+    guesses = guess_log(log, given=given, known=known)
+    _check_ids(interactions, guesses)
+    user_table = _table(samples["users"], profiles["users"], "user_id", guesses) if users else None
+    item_table = _table(samples["items"], profiles["items"], "item_id", guesses) if items else None
+    return Table(samples["interactions"], guesses), user_table, item_table
+
+
+def _check_given(path: str, columns: Sequence[str], given: Mapping[str, str]) -> None:
+    for part, column in given.items():
+        if column not in columns:
+            raise InputError(f"{path}: {_FLAGS[part]}: {unknown(column, columns, noun='column')}")
+    twice = [part for part in given if list(given.values()).count(given[part]) > 1]
+    if twice:
+        raise InputError(f"{path}: {_FLAGS[twice[0]]}: found {given[twice[0]]} for two parts, expected one column each")
+
+
+def _check_ids(path: str, guesses: Sequence[Guess]) -> None:
+    missing = [part for part in ("user_id", "item_id") if not any(guess.part == part for guess in guesses)]
+    if missing:
+        found = ", ".join(f"{guess.column} ({guess.profile.form})" for guess in guesses)
+        who = " or the ".join("user" if part == "user_id" else "item" for part in missing)
+        flags = " ".join(f"{_FLAGS[part]} COLUMN" for part in missing)
+        raise InputError(
+            f"{path}: found no column that looks like the {who} of an event among {found or 'no usable columns'}; "
+            f"expected ids, text or whole numbers, that come back in other rows; name them: {flags}"
+        )
+
+
+def _known(log: Sequence[Profile], table: Sequence[Profile]) -> dict[str, float]:
+    """By column of the log: the share of its values that some column of a table, one row a value, knows."""
+    keys = [column.values for column in table if column.unique]
+    return {column.name: max((overlap(column.values, key) for key in keys), default=0.0) for column in log}
+
+
+def _table(
+    sample: Sample, columns: Sequence[Profile], part: Literal["user_id", "item_id"], log: Sequence[Guess]
+) -> Table:
+    own = find(log, part)
+    assert own is not None
+    ids = {column.name: overlap(own.profile.values, column.values) for column in columns}
+    guesses = guess_table(columns, part, ids)
+    if not any(guess.part == part for guess in guesses):
+        raise InputError(
+            f"{sample.config.path}: found no column with the ids of the log's {own.column} among "
+            f"{', '.join(ids)}; expected one with values such as {_examples(own.profile)}, one row each"
+        )
+    return Table(sample, guesses)
+
+
+def _examples(column: Profile) -> str:
+    some = [str(value) for value in column.values.slice(0, 100).drop_null().unique().to_pylist()[:3]]
+    return ", ".join("".join(c if c.isprintable() else " " for c in text)[:30] for text in some)
+
+
+def _facts(log: Table, items: Table | None) -> Facts:
+    user, item, time = (find(log.guesses, part) for part in ("user_id", "item_id", "timestamp"))
+    assert user is not None
+    assert item is not None
+    more = 0
+    if items is not None:
+        key = find(items.guesses, "item_id")
+        more = 0 if key is None else key.profile.distinct
+    codes = [_codes(guess.profile.values) for guess in (user, item)]
+    return Facts(
+        user=codes[0],
+        item=codes[1],
+        time=None if time is None else time_of(time),
+        rows=log.sample.rows,
+        items=max(len(np.unique(codes[1])), more),
+    )
+
+
+def _codes(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
+    codes = pd.factorize(parse(values, Role("id", "id", "id")).values.to_numpy(zero_copy_only=False))[0]
+    return np.maximum(np.asarray(codes, dtype=np.int64), 0)
+
+
+def _reject_share(tables: Sequence[Table | None]) -> float | None:
+    """A limit above what the rows looked at would have rejected, if that is more than the default."""
+    worst = max(_rejected(table) for table in tables if table is not None)
+    return None if worst <= _DEFAULT_SHARE / 2 else min(round(1.2 * worst + 0.01, 2), 1.0)
+
+
+def _rejected(table: Table) -> float:
+    keep = np.ones(len(table.sample), dtype=np.bool_)
+    for guess in table.guesses:
+        role = _role(guess)
+        kept = None if role is None else readable(guess.profile, role)
+        if kept is not None:
+            keep &= kept
+    share = 1 - float(keep.mean())
+    if find(table.guesses, "timestamp") is None and find(table.guesses, "label") is None:
+        share += _repeated(table)
+    return share
+
+
+def _role(guess: Guess) -> Role | None:
+    """The part as ingest knows it."""
+    required = guess.part in ("user_id", "item_id", "timestamp", "label")
+    kinds: dict[str, Any] = {"user_id": "id", "item_id": "id", "request_id": "id", "exposed": "flag"}
+    kinds |= {part: part for part in ("timestamp", "position", "propensity", "label")}
+    kind = guess.kind or kinds.get(guess.part)
+    unit = (guess.profile.unit or "s") if guess.part == "timestamp" else "auto"
+    return None if kind is None else Role(guess.part, guess.column, kind, required=required, unit=unit)
+
+
+def _repeated(table: Table) -> float:
+    """The share of rows of a users or items table whose id stands in an earlier row."""
+    if find(table.guesses, "user_id") is not None and find(table.guesses, "item_id") is not None:
+        return 0.0
+    key = find(table.guesses, "user_id") or find(table.guesses, "item_id")
+    return 0.0 if key is None else 1 - (key.profile.distinct + key.profile.nulls) / max(key.profile.rows, 1)
+
+
+def _name(text: str) -> str:
+    """A name that the configuration allows."""
+    slug = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-_")
+    slug = slug if re.match(r"[a-z]", slug) else f"data-{slug}".strip("-")
+    return slug[:64]
+
+
+def _command(
+    interactions: str, users: str | None, items: str | None, given: Mapping[str, str], out: Path, name: str | None
+) -> str:
+    options = {"--interactions": interactions, "--users": users, "--items": items, "--name": name}
+    options |= {_FLAGS[part]: column for part, column in given.items()} | {"--out": str(out)}
+    said = " ".join(f"{flag} {shlex.quote(value)}" for flag, value in options.items() if value is not None)
+    return f"recsys init {said}"
+
+
+def _write(text: str, out: Path) -> None:
+    """Puts the file in place once it is known to load."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        handle, partial = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".yaml")
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); expected a folder that can, see --out"
+        ) from None
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        load_settings(Config, partial, environ={})
+        os.chmod(partial, 0o644)
+        os.replace(partial, out)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise

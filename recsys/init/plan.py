@@ -1,0 +1,251 @@
+"""How much of the pipeline a log can feed: split, routes, fusion, ranker and their sizes, each with its reason."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from recsys.data.split import (
+    RANK,
+    RECALL,
+    TEST,
+    VALID,
+    GlobalTimeSplit,
+    LeaveLastOutSplit,
+    PerUserSplit,
+    RandomSplit,
+    SplitConfig,
+    assign_windows,
+)
+from recsys.errors import DataError, InputError
+from recsys.init.objective import Objective
+
+__all__ = ["Facts", "Plan", "make_plan"]
+
+_KS = (5, 10, 20, 50, 100)
+_DEPTH = 200
+_DAY = 86_400_000_000
+_SHARES = {"rank": 0.1, "valid": 0.1, "test": 0.1}
+_WINDOWS = {"rank": RANK, "valid": VALID, "test": TEST}
+
+_ENOUGH = 50
+"""Requests of the rank window that can teach a ranker."""
+_SOME = 20
+"""Requests of the rank window that can teach fusion its weights, or rows of each class an early stop."""
+_MIN_HISTORY = 3
+"""Events before the one to predict that the two-tower asks for."""
+
+Mapped = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The rows looked at, as numbers.
+
+    Attributes:
+        user: Codes of the users, shape (N,).
+        item: Codes of the items, shape (N,).
+        time: Microseconds, shape (N,); `None` where there is no time.
+        rows: How many rows the whole log has, about.
+        items: Items of log and items table looked at.
+    """
+
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+    time: NDArray[np.int64] | None
+    rows: int
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Sections of the configuration, and by section the reason."""
+
+    order: Literal["timestamp", "none"]
+    split: Mapped
+    routes: dict[str, Mapped]
+    fusion: Mapped
+    ranking: Mapped | None
+    policy: Mapped
+    refit: str
+    evaluation: Mapped
+    why: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    """What a split makes of the rows looked at.
+
+    Attributes:
+        split: How it cuts.
+        requests: Users with something left to find, by window.
+        positives: Events by window.
+        negatives: Rows without the label, by window.
+        warm: Share of the test window's users with an event before.
+        learnable: Events of recall with enough before them for the two-tower.
+    """
+
+    split: SplitConfig
+    requests: Mapping[str, int]
+    positives: Mapping[str, int]
+    negatives: Mapping[str, int]
+    warm: float
+    learnable: int
+
+
+def make_plan(facts: Facts, objective: Objective) -> Plan:
+    """Settings that the log can feed.
+
+    Raises:
+        InputError: Nothing could be held back for a test, or there is but one item.
+    """
+    if facts.items < 2:
+        raise InputError("found one item, expected at least two: there is nothing to choose between")
+    if not objective.positive.any():
+        raise InputError(f"found no row whose {objective.label} reaches {objective.at_least:g}, expected positives")
+    repeats = _repeats(facts, objective.positive)
+    again = repeats > 0.3
+    cut, why_split = _choose_cut(facts, objective, again=again)
+    routes, why_routes = _routes(facts, cut)
+    ranking, why_ranking = _ranking(facts, objective, cut)
+    fitted = len(routes) > 1 and cut.requests["rank"] >= _SOME
+    split = {"kind": cut.split.kind, **cut.split.model_dump(mode="json")}
+    if not fitted and (ranking is None or ranking["samples"]["kind"] == "events") and "rank" in split:
+        # Nobody would learn from the rank window: its events belong to the routes.
+        split["rank"] = 0
+    depth = min(_DEPTH, facts.items)
+    fusion = {"weights": "fitted" if fitted else "equal", "per_route": depth, "candidates": depth}
+    why_policy = f"{repeats:.0%} of the events are of something the user had before"
+    return Plan(
+        order="none" if facts.time is None else "timestamp",
+        split=split,
+        routes=routes,
+        fusion=fusion,
+        ranking=ranking,
+        policy={"exclude_seen": "never" if again else "always"},
+        refit="recall",
+        evaluation={"ks": [k for k in _KS if k <= depth] or [depth]},
+        why={
+            "split": why_split,
+            "routes": why_routes,
+            "ranking": why_ranking,
+            "policy": why_policy + (": it may be recommended again" if again else ": it is not recommended again"),
+            "fusion": "weights are learnt on the rank window" if fitted else "too few requests to learn weights from",
+        },
+    )
+
+
+def _repeats(facts: Facts, positive: NDArray[np.bool_]) -> float:
+    """The share of positives that are of an item the user had before."""
+    return 1 - float(_first(facts.user[positive], facts.item[positive]).mean())
+
+
+def _first(user: NDArray[np.int64], item: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each pair of user and item is new."""
+    return ~pd.DataFrame({"user": user, "item": item}).duplicated().to_numpy()
+
+
+def _choose_cut(facts: Facts, objective: Objective, *, again: bool) -> tuple[_Cut, str]:
+    """The most honest split that leaves enough to learn from and to test on."""
+    if facts.time is None:
+        cut = _cut(facts, objective, RandomSplit(kind="random", **_SHARES), again=again)
+        return _tested(cut, facts), "without time nothing comes before anything: events fall into the windows at random"
+    tried = [
+        _cut(facts, objective, split, again=again)
+        for split in (
+            GlobalTimeSplit(kind="global_time", **_SHARES),
+            PerUserSplit(kind="per_user", **_SHARES),
+            LeaveLastOutSplit(kind="leave_last_out"),
+            RandomSplit(kind="random", **_SHARES),
+        )
+    ]
+    by_time, by_share, last, random = tried
+    users = len(np.unique(facts.user[objective.positive]))
+    if by_time is not None and min(by_time.requests.values()) >= _ENOUGH and by_time.warm >= 0.3:
+        return by_time, "cut at moments, as in service: nothing later than a request is known to anyone"
+    few = "" if by_time is None else f" (a cut at one moment leaves {by_time.requests['test']:,} users to test)"
+    if by_share is not None and by_share.requests["test"] >= 0.5 * users:
+        return by_share, f"each user's own last events are held back{few}"
+    if last is not None and last.requests["test"] >= 0.3 * users and objective.kind != "impressions":
+        return last, f"users have few events: the last one of each is the test{few}"
+    best = max((cut for cut in tried if cut is not None), key=lambda cut: cut.requests["test"], default=random)
+    return _tested(best, facts), "the split that leaves most to test; there is not much"
+
+
+def _tested(cut: _Cut | None, facts: Facts) -> _Cut:
+    if cut is None or not cut.requests["test"]:
+        raise InputError(
+            f"found {len(facts.user):,} events of {len(np.unique(facts.user)):,} users on {facts.items:,} items, too "
+            "few to hold any back for a test; expected some users with three events or more"
+        )
+    return cut
+
+
+def _cut(facts: Facts, objective: Objective, split: SplitConfig, *, again: bool) -> _Cut | None:
+    """Tries a split on the rows looked at; `None` where it leaves nothing to learn from."""
+    order = np.arange(len(facts.user)) if facts.time is None else np.argsort(facts.time, kind="stable")
+    user, item, positive = facts.user[order], facts.item[order], objective.positive[order]
+    time = None if facts.time is None else facts.time[order]
+    try:
+        windows = assign_windows(user, time, split, np.random.default_rng(0))
+    except DataError:
+        return None
+    if not (positive & (windows == RECALL)).any():
+        return None
+    fresh = np.zeros(len(user), dtype=np.bool_)
+    fresh[np.flatnonzero(positive)] = again | _first(user[positive], item[positive])
+    before = np.unique(user[positive & (windows < TEST)])
+    tested = np.unique(user[fresh & (windows == TEST)])
+    counts = np.bincount(user[positive & (windows == RECALL)])
+    return _Cut(
+        split=split,
+        requests={name: len(np.unique(user[fresh & (windows == window)])) for name, window in _WINDOWS.items()},
+        positives={name: int((positive & (windows == window)).sum()) for name, window in _WINDOWS.items()},
+        negatives={name: int((~positive & (windows == window)).sum()) for name, window in _WINDOWS.items()},
+        warm=float(np.isin(tested, before).mean()) if len(tested) else 0.0,
+        learnable=int(np.maximum(counts - _MIN_HISTORY, 0).sum()),
+    )
+
+
+def _routes(facts: Facts, cut: _Cut) -> tuple[dict[str, Mapped], str]:
+    if facts.time is None:
+        routes: dict[str, Mapped] = {
+            "popular": {"kind": "popular", "half_life_days": None},
+            "itemcf": {"kind": "itemcf", "distance_decay": 1, "query_decay": 1},
+        }
+        return routes, "without order no decay, and no two-tower, which learns the next item from those before"
+    routes = {"popular": {"kind": "popular", "half_life_days": _half_life(facts.time)}, "itemcf": {"kind": "itemcf"}}
+    if cut.learnable < 10 * _ENOUGH:
+        return routes, f"{cut.learnable:,} events with {_MIN_HISTORY} before them are too few for a two-tower"
+    dim, small = (16 if facts.rows < 50_000 else 32 if facts.rows < 1_000_000 else 64), cut.learnable < 20_000
+    training: Mapped = {"epochs": 10 if small else 6, "batch_size": 128 if small else 1024, "threads": 1}
+    routes["dssm"] = {"kind": "dssm", "embedding_dim": dim, "training": training}
+    return routes, "what is popular, what goes with the last items, and a two-tower over history and features"
+
+
+def _half_life(time: NDArray[np.int64]) -> float | None:
+    """A quarter of the time the log spans, a month at most."""
+    days = float(time.max() - time.min()) / _DAY / 4
+    return float(f"{min(days, 30.0):.2g}") if days > 1e-3 else None
+
+
+def _ranking(facts: Facts, objective: Objective, cut: _Cut) -> tuple[Mapped | None, str]:
+    dim = 8 if facts.rows < 200_000 else 16
+    model = {"kind": "deepfm", "embedding_dim": dim, "hidden": [64, 32]}
+    if objective.kind == "impressions":
+        classes = [cut.positives["valid"], cut.negatives["valid"], cut.positives["test"], cut.negatives["test"]]
+        if min(classes) >= _SOME:
+            training = {"epochs": 5, "batch_size": 256 if facts.rows < 50_000 else 1024, "threads": 1}
+            why = "the labelled rows themselves, positive and negative"
+            return {"model": model, "samples": {"kind": "events"}, "loss": "bce", "training": training}, why
+        return None, f"no ranker: {min(classes):,} rows of one class in a window are too few to judge it by"
+    if cut.requests["rank"] < _ENOUGH or cut.requests["valid"] < _SOME:
+        return None, f"no ranker: {cut.requests['rank']:,} requests in the rank window are too few to teach one"
+    training = {"epochs": 8, "batch_size": 32, "threads": 1}
+    samples = {"kind": "candidates", "candidate_negatives": min(50, facts.items)}
+    return {"model": model, "samples": samples, "loss": "bce", "training": training}, (
+        "each request of the rank window: what was chosen, against other candidates"
+    )

@@ -1,0 +1,228 @@
+"""What the values of one column are like, judged by the very parsers that ingest reads it with."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from recsys.data.columns import Role, Unfit, parse
+
+__all__ = ["Form", "Profile", "Unit", "profile", "readable", "separator_of"]
+
+Form = Literal["empty", "number", "time", "list", "text", "other"]
+Unit = Literal["s", "ms", "us", "ns", "text"]
+Floats = NDArray[np.float64]
+
+_BAD = 0.01
+"""Share of cells that may not fit: what ingest tolerates by default."""
+_PROBE = 1000
+_SEPARATORS = "|;,/"
+_CLOCKS: dict[Unit, tuple[float, float]] = {"s": (5e8, 5e9), "ms": (5e11, 5e12), "us": (5e14, 5e15), "ns": (5e17, 5e18)}
+"""Numbers between 1985 and 2128 by unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A column.
+
+    Attributes:
+        name: Its name in the file.
+        values: Its values as they are in the file.
+        form: What most values are.
+        rows: Rows looked at.
+        nulls: Rows without a value.
+        distinct: Different values.
+        numbers: The finite numbers of a `number` column, else empty.
+        unit: `text`, or the unit in which the numbers would be moments of our time; `None` where they cannot be.
+        separator: Sets apart the values of a cell of a `list` column of text.
+        members: Different values within the cells of a `list` column.
+        width: Mean length of a value as text.
+        trouble: Why the column cannot be read as what it looks like.
+    """
+
+    name: str
+    values: pa.Array
+    form: Form
+    rows: int
+    nulls: int
+    distinct: int
+    numbers: Floats
+    unit: Unit | None = None
+    separator: str | None = None
+    members: int = 0
+    width: float = 0.0
+    trouble: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds whole numbers only."""
+        return self.form == "number" and bool(len(self.numbers)) and bool((self.numbers % 1 == 0).all())
+
+    @property
+    def binary(self) -> bool:
+        """Whether it holds 0 and 1 only, one of them at least."""
+        return self.form == "number" and bool(len(self.numbers)) and bool(np.isin(self.numbers, (0, 1)).all())
+
+    @property
+    def constant(self) -> bool:
+        """Whether every row says the same."""
+        return self.distinct == 1 and self.nulls == 0 and self.rows > 1
+
+    @property
+    def unique(self) -> bool:
+        """Whether no two rows share a value."""
+        return self.distinct == self.rows - self.nulls and self.rows - self.nulls > 1
+
+    @property
+    def full(self) -> bool:
+        """Whether so few rows lack a value that all can be required to have one."""
+        return self.nulls <= _BAD * self.rows
+
+
+def profile(name: str, values: pa.Array) -> Profile:
+    """Looks at a column.
+
+    Args:
+        name: Its name.
+        values: A plain array; text is `large_string`.
+    """
+    kind = values.type
+    nulls = int(pc.sum(_null(values)).as_py() or 0)
+    if nulls == len(values):
+        return Profile(name, values, "empty", len(values), nulls, 0, _none())
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _of_lists(name, values, nulls)
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return Profile(name, values, "other", len(values), nulls, 0, _none(), trouble=f"values of type {kind}")
+    distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return Profile(name, values, "time", len(values), nulls, distinct, _none(), unit="text")
+    numbers = _numbers(values, nulls)
+    if numbers is not None:
+        width = float(np.mean([len(str(value)) for value in values.slice(0, _PROBE).to_pylist()]))
+        return Profile(
+            name, values, "number", len(values), nulls, distinct, numbers, unit=_unit(values, numbers), width=width
+        )
+    return _of_text(name, values, nulls, distinct)
+
+
+def readable(column: Profile, role: Role) -> NDArray[np.bool_] | None:
+    """Which rows ingest would keep if the column played this part, shape (N,); `None` if it cannot play it."""
+    try:
+        parsed = parse(column.values, role)
+    except (Unfit, pa.ArrowException):
+        return None
+    bad = np.zeros(len(column.values), dtype=np.bool_)
+    for mask in parsed.bad.values():
+        bad |= mask
+    return ~bad
+
+
+def separator_of(values: pa.Array) -> tuple[str, int] | None:
+    """What sets apart several values in the cells of a text column, and how many different ones there are.
+
+    A separator counts when it stands in a tenth of the cells, and cuts them into fewer, shorter values that come back.
+
+    Example:
+        >>> separator_of(pa.array(["a|b", "b", "a|c", "c|b|a"], pa.large_string()))
+        ('|', 3)
+    """
+    texts = [text for text in pc.drop_null(values).slice(0, 10 * _PROBE).to_pylist() if text.strip()]
+    cells = len(set(texts))
+    for separator in _SEPARATORS:
+        cut = [text for text in texts if separator in text]
+        if len(cut) < max(0.1 * len(texts), 1):
+            continue
+        parts = [part.strip() for text in texts for part in text.split(separator) if part.strip()]
+        members = len(set(parts))
+        short = sum(map(len, parts)) <= 25 * len(parts)
+        if parts and short and members < len(parts) and (members < cells or 2 * members <= len(parts)):
+            return separator, members
+    return None
+
+
+def _none() -> Floats:
+    return np.zeros(0)
+
+
+def _null(values: pa.Array) -> pa.Array:
+    """Where nothing is written; in text, blanks and the usual words for nothing count too."""
+    null = pc.is_null(values)
+    if not pa.types.is_large_string(values.type):
+        return null
+    words = pa.array(["", "na", "n/a", "null", "none", "nan"], pa.large_string())
+    return pc.or_(null, pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), words))
+
+
+def _numbers(values: pa.Array, nulls: int) -> Floats | None:
+    """The finite numbers, if nearly all values are numbers."""
+    try:
+        parsed = parse(values, Role("x", "x", "numeric"))
+    except (Unfit, pa.ArrowException):
+        return None
+    bad = sum(int(mask.sum()) for mask in parsed.bad.values())
+    if bad > _BAD * (len(values) - nulls):
+        return None
+    found: Floats = parsed.values.drop_null().to_numpy(zero_copy_only=False)
+    return found if len(found) else None
+
+
+def _unit(values: pa.Array, numbers: Floats) -> Unit | None:
+    """The unit in which these would be moments of our time."""
+    if pa.types.is_large_string(values.type) and _are_days(numbers):
+        return "text"
+    low, high = np.quantile(numbers, (0.01, 0.99))
+    return next((unit for unit, (first, last) in _CLOCKS.items() if first <= low and high <= last), None)
+
+
+def _are_days(numbers: Floats) -> bool:
+    """Whether these are days written as 20241231."""
+    year, month, day = numbers // 10_000, numbers // 100 % 100, numbers % 100
+    fits = (numbers % 1 == 0) & (year >= 1900) & (year < 2200) & (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return bool(fits.all())
+
+
+def _of_lists(name: str, values: pa.Array, nulls: int) -> Profile:
+    inner = pc.list_flatten(values)
+    if pa.types.is_nested(inner.type):
+        return Profile(name, values, "other", len(values), nulls, 0, _none(), trouble=f"values of type {values.type}")
+    cells = values.slice(0, 10 * _PROBE).to_pylist()
+    distinct = len({None if cell is None else tuple(cell) for cell in cells} - {None})
+    members = int(pc.count_distinct(inner, mode="only_valid").as_py())
+    return Profile(name, values, "list", len(values), nulls, distinct, _none(), members=members)
+
+
+def _of_text(name: str, values: pa.Array, nulls: int, distinct: int) -> Profile:
+    text = values.cast(pa.large_string())
+    width = float(pc.mean(pc.utf8_length(text)).as_py() or 0.0)
+    what: dict[str, Any] = {"rows": len(values), "nulls": nulls, "distinct": distinct, "numbers": _none()}
+    time = _time(text)
+    if time is not None:
+        return Profile(name, text, "time", **what, unit="text", width=width, trouble=time or None)
+    found = separator_of(text)
+    if found is not None:
+        return Profile(name, text, "list", **what, separator=found[0], members=found[1], width=width)
+    return Profile(name, text, "text", **what, width=width)
+
+
+def _time(text: pa.Array) -> str | None:
+    """`None`: no dates; empty: dates; else what stands against reading them."""
+    some = text.filter(pc.invert(_null(text))).slice(0, _PROBE)
+    dated = pc.match_substring_regex(some, r"\d[-/. T]\S+[-/. ]\d|\d{4}-\d\d|\d{1,2} \w{3,} \d{4}")
+    if (pc.mean(dated.cast(pa.float64())).as_py() or 0.0) < 0.9:
+        return None
+    role = Role("timestamp", "timestamp", "timestamp", unit="text")
+    try:
+        parsed = parse(some, role)
+    except Unfit:
+        try:
+            parsed = parse(text, role)
+        except Unfit as error:
+            return str(error)
+    except (pa.ArrowException, ValueError, OverflowError):
+        return None
+    bad = sum(int(mask.sum()) for mask in parsed.bad.values())
+    return "" if bad <= _BAD * len(parsed.values) else None
