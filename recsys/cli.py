@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -52,6 +53,10 @@ Overrides = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Version = Annotated[
     int | None, typer.Option("--version", help="Which version of the bundle; else the champion, else the latest.")
+]
+History = Annotated[
+    str | None,
+    typer.Option(metavar="IDS", help="Item ids, oldest first, commas between; replaces the stored history."),
 ]
 Role = Annotated[Literal["champion", "challenger"], typer.Option(help="The pointer to move.")]
 
@@ -263,10 +268,7 @@ def recommend(
     user: Annotated[
         str | None, typer.Option(help="User id; a user the bundle does not know is answered as new.")
     ] = None,
-    history: Annotated[
-        str | None,
-        typer.Option(metavar="IDS", help="Item ids, oldest first, commas between; replaces the stored history."),
-    ] = None,
+    history: History = None,
     k: Annotated[int, typer.Option("-k", "--k", min=1, help="How many items.")] = 10,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which routes found each item, at which rank.")
@@ -279,7 +281,7 @@ def recommend(
     _limit_threads()
     from recsys.funnel.requests import Request
     from recsys.funnel.runtime import Funnel
-    from recsys.terminal import print_recommendations, printable
+    from recsys.terminal import print_recommendations
 
     request = Request(user_id=user, history=None if history is None else _ids(history))
     response = Funnel.load(folder).recommend([request], k, explain=explain)[0]
@@ -292,10 +294,9 @@ def recommend(
         answer = {"user_id": user, "known_user": response.known_user, "unknown_items": list(response.unknown_items)}
         _print_json({**answer, "bundle": str(folder), "items": items})
         return
-    if user is not None and not response.known_user:
-        typer.echo(f"user {printable(user)}: not in this bundle; answered as a new user", err=True)
+    _say_if_new(user, known=response.known_user)
     if response.unknown_items:
-        typer.echo(f"items not in this bundle: {printable(', '.join(response.unknown_items))}", err=True)
+        _say(f"items not in this bundle: {', '.join(response.unknown_items)}")
     print_recommendations(response, explain=explain)
 
 
@@ -321,7 +322,8 @@ def explain(
     if as_json:
         _print_json({"user_id": user, "item_id": item, "k": k, "bundle": str(folder), **asdict(explanation)})
         return
-    print_explanation(explanation, user=user, item=item, k=k)
+    _say_if_new(user, known=explanation.known_user)
+    print_explanation(explanation, item=item, k=k)
 
 
 @app.command(epilog="Example: recsys serve configs/movielens-100k.yaml --port 8501")
@@ -454,6 +456,18 @@ def _bundle(path: Path, version: int | None) -> Path:
     from recsys.release.registry import serving_bundle
 
     return serving_bundle(_bundles(path), version)
+
+
+def _say_if_new(user: str | None, *, known: bool) -> None:
+    if user is not None and not known:
+        _say(f"user {user}: not in this bundle; answered as a new user")
+
+
+def _say(text: str) -> None:
+    """A remark on standard error."""
+    from recsys.terminal import printable
+
+    typer.echo(printable(text), err=True)
 
 
 def _limit_threads() -> None:

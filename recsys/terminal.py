@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from pipelines.graph import StageStatus
     from pipelines.stage import Stage
     from pipelines.store import Artifact
+    from recsys.funnel.explain import Explanation, Place
     from recsys.funnel.requests import Response
 
 __all__ = [
     "DownloadDisplay",
     "RunDisplay",
     "duration",
+    "print_explanation",
     "print_file",
     "print_metrics",
     "print_recommendations",
@@ -80,6 +82,33 @@ def print_recommendations(response: "Response", *, explain: bool) -> None:
             [item.rank, item.item_id, item.title or "", f"{item.score:.4f}", *([found or "—"] if explain else [])]
         )
     print_table(columns, rows, right=["rank", "score"])
+
+
+def print_explanation(explanation: "Explanation", *, item: str, k: int) -> None:
+    """What became of the item, then its place at every stage."""
+    name = printable(f"{item} ({explanation.title})" if explanation.title else item)
+    where = f"in the top {k}" if explanation.lost_at is None else f"not in the top {k}, lost at {explanation.lost_at}"
+    _console().print(f"{name}: {where}; {printable(explanation.reason)}", soft_wrap=True)
+    if explanation.lost_at == "catalogue":
+        return
+    rows = []
+    for route, view in explanation.routes.items():
+        overall = "never returned" if view.in_catalogue is None else f"{view.in_catalogue:,}"
+        rows.append([f"route {route}", *_standing(view.place), overall, f"{view.weight:g}"])
+    reached = explanation.lost_at in (None, "ranking")
+    final = "ranking" if reached else "ranking, had it got there"
+    for stage, place in (("fusion", explanation.fusion), (final, explanation.ranking)):
+        rows.append([stage, *_standing(place), "", ""])
+    columns = ["stage", "rank", "of", "score", "last one's score", "rank in the catalogue", "weight"]
+    print_table(columns, rows, right=columns[1:])
+    _console().print(f"history: {explanation.history_length:,} items")
+
+
+def _standing(place: "Place | None") -> list[str]:
+    if place is None:
+        return ["—"] * 4
+    numbers = [("—" if value is None else f"{value:.4f}") for value in (place.score, place.last)]
+    return ["—" if place.rank is None else f"{place.rank:,}", f"{place.of:,}", *numbers]
 
 
 def print_statuses(statuses: Sequence["StageStatus"]) -> None:

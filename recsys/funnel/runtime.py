@@ -17,6 +17,7 @@ from recsys.errors import BundleError, InputError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
 from recsys.funnel.candidates import contains, withheld
+from recsys.funnel.explain import Case, Explanation, explain_case
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.parity import difference
 from recsys.funnel.parts import FunnelParts, Ranker, load_parts
@@ -164,8 +165,7 @@ class Funnel:
             InputError: `k` is not positive.
             DataError: a feature or context value has the wrong type.
         """
-        if k < 1:
-            raise InputError(f"k: {k} is not a list length; ask for at least 1")
+        _check_k(k)
         responses: list[Response | None] = [None] * len(requests)
         for allowed, rows in _by_allowed(requests):
             encoded = self._queries.encode([requests[row] for row in rows])
@@ -177,6 +177,34 @@ class Funnel:
                     encoded.unknown_items[position],
                 )
         return [response for response in responses if response is not None]
+
+    def explain(self, request: Request, item_id: str, k: int = 10) -> Explanation:
+        """Why an item is in the request's top k, or which stage lost it.
+
+        Raises:
+            InputError: `k` is not positive.
+            DataError: a feature or context value has the wrong type.
+        """
+        _check_k(k)
+        encoded = self._queries.encode([request])
+        queries, blocked = encoded.queries, encoded.blocked
+        allowed = self._allowed(None if request.allowed is None else tuple(request.allowed))
+        code, known = int(self._queries.item_codes([item_id])[0]), bool(encoded.users[0] >= 0)
+        if code < 0:
+            why = "no such item in this bundle"
+            return Explanation("catalogue", why, None, known, int(queries.lengths[0]), {}, None, None)
+        title, n_items = self.parts.titles[code].as_py(), len(self.parts.items)
+        case = Case(self.parts.generator, queries, known, code, title, n_items, allowed, blocked)
+        lists = self.parts.generator.lists(queries, allowed=allowed, blocked=blocked)
+        candidates = self._fill_empty(self.parts.generator.fuse(lists), queries, allowed, blocked)
+        scores = self._scores(queries, candidates.codes, candidates)[0]
+        absent = code not in candidates.codes[0] and self._ranking is not None
+        own = self._scores(queries, np.array([[code]], dtype=np.int32), candidates)[0, 0] if absent else -np.inf
+        return explain_case(case, lists, candidates, scores, float(own), k)
+
+    def _scores(self, queries: QueryBatch, codes: Codes, candidates: Candidates) -> Floats:
+        """Final scores `(B, C)`: the ranker's for any items, the fused ones for the candidates."""
+        return candidates.scores if self._ranking is None else self._ranking.logits(queries, codes, candidates)
 
     def _allowed(self, item_ids: tuple[str, ...] | None) -> Codes | None:
         if item_ids is None:
@@ -201,9 +229,8 @@ class Funnel:
     def _rank_chunk(self, queries: QueryBatch, k: int, allowed: Codes | None, blocked: Codes | None) -> RankedLists:
         candidates = self.parts.generator.generate(queries, allowed=allowed, blocked=blocked)
         candidates = self._fill_empty(candidates, queries, allowed, blocked)
-        codes = candidates.codes
-        scores = candidates.scores if self._ranking is None else self._ranking.logits(queries, codes, candidates)
-        return RankedLists(*_top(codes, scores, k), candidates)
+        scores = self._scores(queries, candidates.codes, candidates)
+        return RankedLists(*_top(candidates.codes, scores, k), candidates)
 
     def _fill_empty(
         self, candidates: Candidates, queries: QueryBatch, allowed: Codes | None, blocked: Codes | None
@@ -244,6 +271,11 @@ class _Ranking:
         # A model that overflows on one item must not take the item before it out of the order.
         finite = np.nan_to_num(logits, nan=_LOWEST, neginf=_LOWEST)
         return np.where(codes >= 0, finite, np.float32(-np.inf)).astype(np.float32)
+
+
+def _check_k(k: int) -> None:
+    if k < 1:
+        raise InputError(f"k: {k} is not a list length; ask for at least 1")
 
 
 def _by_allowed(requests: Sequence[Request]) -> list[tuple[tuple[str, ...] | None, list[int]]]:

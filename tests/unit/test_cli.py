@@ -24,6 +24,8 @@ COMMANDS = [
     "config",
     "data download",
     "doctor",
+    "explain",
+    "init",
     "models",
     "promote",
     "recommend",
@@ -277,6 +279,20 @@ def test_recommend_prints_a_table_and_json(recsys, tiny_bundle):
     assert stranger.err == "user [x]: not in this bundle; answered as a new user\nitems not in this bundle: nowhere\n"
 
 
+def test_explain_tells_people_and_scripts(recsys, tiny_bundle):
+    best = json.loads(recsys("recommend", str(tiny_bundle), "--user", "u1", "-k", "3", "--json").out)["items"]
+    told = recsys("explain", str(tiny_bundle), "--user", "u1", "--item", best[2]["item_id"], "-k", "3").out.splitlines()
+    assert told[0].startswith(f"{best[2]['item_id']} ({best[2]['title']}): in the top 3; found by ")
+    assert [line.split("  ")[0] for line in told[2:6]] == ["route popular", "route cf", "fusion", "ranking"]
+    short = recsys("explain", str(tiny_bundle), "--user", "u1", "--item", best[2]["item_id"], "-k", "2").out
+    assert "not in the top 2, lost at ranking; 2 candidates rank higher, and the list ends at 2" in short
+    unknown = recsys("explain", str(tiny_bundle), "--user", "[x]", "--item", "gone")
+    assert unknown.out == "gone: not in the top 10, lost at catalogue; no such item in this bundle\n"
+    assert unknown.err == "user [x]: not in this bundle; answered as a new user\n"
+    answer = json.loads(recsys("explain", str(tiny_bundle), "--item", "i1", "--history", "i1", "--json").out)
+    assert (answer["lost_at"], answer["routes"]["cf"]["weight"], answer["history_length"]) == ("filter", 1.0, 1)
+
+
 def test_promote_and_rollback_move_the_champion(recsys, tiny_parts, tiny_info, tmp_path):
     from recsys.release.build import build_bundle
 
@@ -324,10 +340,11 @@ def test_what_serves_needs_no_torch(config, arguments):
     assert (result.returncode, result.stderr.replace(".: no bundle here; `recsys run` builds one\n", "")) == (0, "")
 
 
-def test_recommend_needs_no_torch(tiny_bundle):
-    result = without_training("recommend", str(tiny_bundle), "--user", "u1", "--json")
+@pytest.mark.parametrize("command", [["recommend"], ["explain", "--item", "i1"]])
+def test_answering_needs_no_torch(tiny_bundle, command):
+    result = without_training(command[0], str(tiny_bundle), "--user", "u1", *command[1:], "--json")
     assert (result.returncode, result.stderr) == (0, "")
-    assert len(json.loads(result.stdout)["items"]) == 10
+    assert json.loads(result.stdout)["user_id"] == "u1"
 
 
 def test_ui_says_what_to_install(config):
