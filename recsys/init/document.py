@@ -20,6 +20,7 @@ _MANY = 100_000
 """Different values above which a category is hashed."""
 _RARE = 1000
 """Different values above which a value must come twice to earn a row of its own."""
+_SMALL = 100
 _BUCKETS = 2**17
 _WIDTH = 118
 _PLAIN = re.compile(r"^[A-Za-z_][\w./-]*$", re.ASCII)
@@ -63,20 +64,20 @@ def transform_of(guess: Guess) -> dict[str, Any]:
     column = guess.profile
     match guess.kind:
         case "multi_categorical":
-            return {"kind": "multi_categorical", **_min_count(column.members)}
+            return {"kind": "multi_categorical", **_min_count(column.members, column.rows)}
         case "numeric":
             return {"kind": "quantile", "buckets": 10} if _is_skewed(column.numbers) else {"kind": "standard"}
         case "timestamp":
             return {"kind": "time", "part": "month"}
         case _:
-            return categorical(column.distinct)
+            return categorical(column.distinct, column.rows)
 
 
-def categorical(distinct: int) -> dict[str, Any]:
-    """The transform of a category of this many different values."""
+def categorical(distinct: int, rows: int) -> dict[str, Any]:
+    """The transform of a category of this many different values in that many rows."""
     if distinct > _MANY:
         return {"kind": "hashed", "buckets": _BUCKETS}
-    return {"kind": "categorical", **_min_count(distinct)}
+    return {"kind": "categorical", **_min_count(distinct, rows)}
 
 
 def write_document(
@@ -194,7 +195,10 @@ def _left_out(table: Table) -> list[str]:
 def _features(log: Table, users: Table | None, items: Table | None) -> list[str]:
     item_id = find(log.guesses, "item_id")
     assert item_id is not None
-    sides: dict[str, dict[str, Any]] = {"user": {}, "item": {"item_id": categorical(item_id.profile.distinct)}}
+    sides: dict[str, dict[str, Any]] = {
+        "user": {},
+        "item": {"item_id": categorical(item_id.profile.distinct, log.sample.rows)},
+    }
     sides["user"] |= {guess.column: transform_of(guess) for guess in (users.of("feature") if users else [])}
     sides["item"] |= {guess.column: transform_of(guess) for guess in (items.of("feature") if items else [])}
     sides["context"] = {guess.column: transform_of(guess) for guess in log.of("context")}
@@ -262,8 +266,9 @@ def _text(text: str) -> str:
     return quoted if quoted.isprintable() else json.dumps(text)
 
 
-def _min_count(distinct: int) -> dict[str, int]:
-    return {"min_count": 2} if distinct > _RARE else {}
+def _min_count(distinct: int, rows: int) -> dict[str, int]:
+    """Values that come once teach nothing but themselves."""
+    return {"min_count": 2} if distinct > _RARE or 3 * distinct > rows > _SMALL else {}
 
 
 def _is_skewed(numbers: Iterable[float]) -> bool:

@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.init.guess import Guess, find
+from recsys.data.columns import Role, parse
+from recsys.init.guess import Guess
 from recsys.init.names import hint, words
 
 __all__ = ["Objective", "choose_objective"]
@@ -50,7 +51,7 @@ def choose_objective(guesses: Sequence[Guess], rows: int) -> Objective:
     labels = sorted((guess for guess in guesses if guess.part == "label"), key=_rank)
     clicks = [label for label in labels if label.profile.binary and label.profile.distinct == 2]
     if clicks:
-        return _impressions(clicks[0], find(guesses, "request_id") is not None)
+        return _impressions(clicks[0])
     ratings = [label for label in labels if hint(label.column, "rating") >= 1 or not label.sure]
     ratings = [label for label in ratings if label.profile.distinct > 1]
     if ratings:
@@ -68,8 +69,6 @@ def _rank(label: Guess) -> tuple[bool, bool]:
 
 def _values(label: Guess) -> NDArray[np.float64]:
     """The label of every row, NaN where it has none."""
-    from recsys.data.columns import Role, parse
-
     values = parse(label.profile.values, Role(label.column, label.column, "numeric")).values
     return np.asarray(values.to_numpy(zero_copy_only=False), dtype=np.float64)
 
@@ -80,11 +79,11 @@ def _from(label: Guess, at_least: float) -> tuple[NDArray[np.bool_], float]:
     return positive, float(positive.mean())
 
 
-def _impressions(label: Guess, grouped: bool) -> Objective:
+def _impressions(label: Guess) -> Objective:
     positive, share = _from(label, 1.0)
     why = (
         f"{label.column} is 0 in {1 - share:.1%} of the rows: what was shown and not chosen is logged, so the ranker "
-        f"learns from these rows as they are (exposed negatives){', list by list' if grouped else ''}"
+        f"learns from these rows as they are (exposed negatives)"
     )
     return Objective("impressions", label.column, 1.0, share, positive, why, sure=label.sure)
 

@@ -164,15 +164,35 @@ def _choose_cut(facts: Facts, objective: Objective, *, again: bool) -> tuple[_Cu
     ]
     by_time, by_share, last, random = tried
     users = len(np.unique(facts.user[objective.positive]))
-    if by_time is not None and min(by_time.requests.values()) >= _ENOUGH and by_time.warm >= 0.3:
+    if by_time is not None and _holds(by_time, objective):
         return by_time, "cut at moments, as in service: nothing later than a request is known to anyone"
-    few = "" if by_time is None else f" (a cut at one moment leaves {by_time.requests['test']:,} users to test)"
+    few = ""
+    if by_time is not None:
+        few = (
+            f"; a cut at one moment leaves {by_time.requests['test']:,} users to test, {by_time.warm:.0%} of them "
+            "known before"
+        )
     if by_share is not None and by_share.requests["test"] >= 0.5 * users:
         return by_share, f"each user's own last events are held back{few}"
     if last is not None and last.requests["test"] >= 0.3 * users and objective.kind != "impressions":
         return last, f"users have few events: the last one of each is the test{few}"
     best = max((cut for cut in tried if cut is not None), key=lambda cut: cut.requests["test"], default=random)
     return _tested(best, facts), "the split that leaves most to test; there is not much"
+
+
+def _holds(cut: _Cut, objective: Objective) -> bool:
+    """Whether a cut at moments leaves enough to judge by, of users that are known."""
+    if cut.warm < 0.3:
+        return False
+    if objective.kind == "impressions":
+        # Cut by user, the rows of one list would fall into different windows: few users are the lesser evil.
+        return _least_class(cut) >= _SOME and cut.requests["test"] >= _SOME / 2
+    return min(cut.requests.values()) >= 2 * _ENOUGH
+
+
+def _least_class(cut: _Cut) -> int:
+    """Rows of the rarer class in the windows that a ranker of labelled rows is judged by."""
+    return min(rows[window] for rows in (cut.positives, cut.negatives) for window in ("valid", "test"))
 
 
 def _tested(cut: _Cut | None, facts: Facts) -> _Cut:
@@ -236,12 +256,12 @@ def _ranking(facts: Facts, objective: Objective, cut: _Cut) -> tuple[Mapped | No
     dim = 8 if facts.rows < 200_000 else 16
     model = {"kind": "deepfm", "embedding_dim": dim, "hidden": [64, 32]}
     if objective.kind == "impressions":
-        classes = [cut.positives["valid"], cut.negatives["valid"], cut.positives["test"], cut.negatives["test"]]
-        if min(classes) >= _SOME:
+        least = _least_class(cut)
+        if least >= _SOME:
             training = {"epochs": 5, "batch_size": 256 if facts.rows < 50_000 else 1024, "threads": 1}
             why = "the labelled rows themselves, positive and negative"
             return {"model": model, "samples": {"kind": "events"}, "loss": "bce", "training": training}, why
-        return None, f"no ranker: {min(classes):,} rows of one class in a window are too few to judge it by"
+        return None, f"no ranker: {least:,} rows of one class in a window are too few to judge it by"
     if cut.requests["rank"] < _ENOUGH or cut.requests["valid"] < _SOME:
         return None, f"no ranker: {cut.requests['rank']:,} requests in the rank window are too few to teach one"
     training = {"epochs": 8, "batch_size": 32, "threads": 1}
