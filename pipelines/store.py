@@ -12,7 +12,7 @@ import shutil
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -115,6 +115,21 @@ class Store:
                 except ArtifactError:
                     continue
 
+    def folders(self) -> list[Path]:
+        """Every artifact's folder, readable or not."""
+        found = self.artifacts.glob("*/*")
+        return sorted(p for p in found if p.is_dir() and not p.is_symlink() and not p.name.startswith(_TEMPORARY))
+
+    def remove(self, folder: Path) -> None:
+        """Removes a folder of the workspace; from the first moment on, no reader finds half of it."""
+        aside = self.artifacts / "removed" / f"{_TEMPORARY}{uuid.uuid4().hex}"
+        aside.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(aside)
+        shutil.rmtree(aside)
+        for parent in (folder.parent, aside.parent):
+            with suppress(OSError):  # not empty
+                parent.rmdir()
+
     @contextmanager
     def temporary(self, stage: str) -> Iterator[Path]:
         """A fresh folder on the same disk as the artifacts; whatever is left of it is removed at the end."""
@@ -177,16 +192,27 @@ class Store:
         Raises:
             ArtifactError: one of them is missing or damaged.
         """
-        path = self.workspace / "latest.json"
-        if not path.exists():
-            return {}
         found = {}
-        for stage, key in _read_object(path)["stages"].items():
+        for stage, key in self.latest_keys().items():
             artifact = self.find(stage, key)
             if artifact is None:
                 raise ArtifactError(f"{self.folder(stage, key)}: missing; run the pipeline again")
             found[stage] = artifact
         return found
+
+    def latest_keys(self) -> dict[str, str]:
+        """The keys of the last complete run's artifacts, by stage; empty when there was none.
+
+        Raises:
+            ArtifactError: the record is damaged.
+        """
+        path = self.workspace / "latest.json"
+        if not path.exists():
+            return {}
+        stages = _read_object(path).get("stages")
+        if not isinstance(stages, dict) or not all(isinstance(key, str) for key in stages.values()):
+            raise ArtifactError(f"{path}: damaged; remove it and run the pipeline again")
+        return stages
 
     @contextmanager
     def lock(self, *, wait: bool = True, say: Callable[[str], None] | None = None) -> Iterator[None]:

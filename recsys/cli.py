@@ -51,6 +51,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="PATH=VALUE", help="Replaces a value of the configuration; may be repeated."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Fail if another run holds the workspace.")]
 Version = Annotated[
     int | None, typer.Option("--version", help="Which version of the bundle; else the champion, else the latest.")
 ]
@@ -181,7 +182,7 @@ def run(
         list[str] | None,
         typer.Option(metavar="STAGE", help="Run this stage even if it is up to date; may be repeated."),
     ] = None,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Fail if another run holds the workspace.")] = False,
+    no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
     """Runs the pipeline; what is up to date is skipped."""
@@ -215,17 +216,50 @@ def status(
     verify: Annotated[bool, typer.Option("--verify", help="Hash every file, not just compare sizes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which stages are fresh, stale or missing, and why."""
+    """Which stages are fresh, stale or missing, and why; what the disk holds."""
     settings = _config(config, overrides)
+    from pipelines.garbage import holdings
     from pipelines.graph import plan
     from pipelines.run import stages_for
-    from recsys.terminal import print_statuses
+    from recsys.terminal import print_holdings, print_statuses
 
-    statuses = plan(stages_for(settings), Path(settings.workspace), verify=verify)
+    stages, workspace = stages_for(settings), Path(settings.workspace)
+    statuses, held = plan(stages, workspace, verify=verify), holdings(stages, workspace)
     if as_json:
-        _print_json([{"stage": s.stage, "state": s.state, "why": s.why} for s in statuses])
+        told = [{"stage": s.stage, "state": s.state, "why": s.why} for s in statuses]
+        _print_json({"stages": told, "disk": {part.what: part.size for part in held}})
     else:
         print_statuses(statuses)
+        print_holdings(workspace, held)
+
+
+@app.command(epilog="Example: recsys gc configs/movielens-100k.yaml --dry-run")
+def gc(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    keep_bundles: Annotated[
+        int | None,
+        typer.Option(min=1, help="Also remove bundles but the newest so many, and those promoted; by default none."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    no_wait: NoWait = False,
+    as_json: AsJson = False,
+) -> None:
+    """Removes artifacts that neither the last run nor the next one needs."""
+    settings = _config(config, overrides)
+    from pipelines.garbage import collect, find_leftovers
+    from pipelines.run import stages_for
+    from recsys.terminal import print_leftovers
+
+    stages, workspace = stages_for(settings), Path(settings.workspace)
+    if dry_run:
+        leftovers = find_leftovers(stages, workspace, keep_bundles=keep_bundles)
+    else:
+        leftovers = collect(stages, workspace, keep_bundles=keep_bundles, wait=not no_wait)
+    if as_json:
+        _print_json([{"what": left.what, "folder": str(left.folder), "bytes": left.size} for left in leftovers])
+    else:
+        print_leftovers(leftovers, removed=not dry_run)
 
 
 @app.command(epilog="Example: recsys report configs/movielens-100k.yaml --json")

@@ -13,6 +13,7 @@ from rich.table import Table
 from pipelines.graph import Observer
 
 if TYPE_CHECKING:
+    from pipelines.garbage import Holding, Leftover
     from pipelines.graph import StageStatus
     from pipelines.stage import Stage
     from pipelines.store import Artifact
@@ -25,6 +26,8 @@ __all__ = [
     "duration",
     "print_explanation",
     "print_file",
+    "print_holdings",
+    "print_leftovers",
     "print_metrics",
     "print_recommendations",
     "print_statuses",
@@ -125,6 +128,22 @@ def print_statuses(statuses: Sequence["StageStatus"]) -> None:
         for status in statuses
     ]
     print_table(["stage", "state", "took", "MB", "why"], rows, right=["took", "MB"])
+
+
+def print_holdings(workspace: Path, holdings: Sequence["Holding"]) -> None:
+    """Who uses the disk."""
+    total = sum(part.size for part in holdings)
+    parts = ", ".join(f"{part.what} {part.size / 1e6:.1f}" for part in holdings if part.size)
+    _console().print(f"{printable(workspace)}: {total / 1e6:.1f} MB" + (f": {parts}" if parts else ""), soft_wrap=True)
+
+
+def print_leftovers(leftovers: Sequence["Leftover"], *, removed: bool) -> None:
+    """What was cleared away, or would be."""
+    rows = [[left.what, left.folder, f"{left.size / 1e6:.1f}"] for left in leftovers]
+    if rows:
+        print_table(["what", "folder", "MB"], rows, right=["MB"])
+    total = sum(left.size for left in leftovers) / 1e6
+    _console().print(f"{'removed' if removed else 'would remove'} {len(rows)} folder{'' if len(rows) == 1 else 's'}, {total:.1f} MB")
 
 
 def _megabytes(artifact: "Artifact") -> float:

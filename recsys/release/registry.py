@@ -5,7 +5,7 @@ import os
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from filelock import FileLock
 from pydantic import PositiveInt, ValidationError
@@ -15,7 +15,7 @@ from recsys.bundle.store import resolve
 from recsys.errors import ArtifactError, InputError
 from recsys.settings import Settings
 
-__all__ = ["REGISTRY", "Registry", "Role", "Step", "promote", "read_registry", "rollback", "serving_bundle"]
+__all__ = ["REGISTRY", "Registry", "Role", "Step", "promote", "promoted", "read_registry", "rollback", "serving_bundle"]
 
 REGISTRY = "registry.json"
 Role = Literal["champion", "challenger"]
@@ -89,8 +89,13 @@ def serving_bundle(path: Path, version: int | None = None) -> Path:
     return resolve(path, read_registry(path).champion if version is None else version)
 
 
-def _earlier(registry: Registry, role: Role) -> int:
-    """Replays the history as a stack: going back pops, promoting pushes."""
+def promoted(registry: Registry) -> set[int]:
+    """The versions a pointer stands at or can go back to."""
+    return {version for role in get_args(Role) for version in _stack(registry, role)}
+
+
+def _stack(registry: Registry, role: Role) -> list[int]:
+    """The history replayed: promoting pushes, going back pops; the pointer stands at the last."""
     stack: list[int] = []
     for step in registry.history:
         if step.role != role or step.version is None:
@@ -99,6 +104,11 @@ def _earlier(registry: Registry, role: Role) -> int:
             stack.pop()
         else:
             stack.append(step.version)
+    return stack
+
+
+def _earlier(registry: Registry, role: Role) -> int:
+    stack = _stack(registry, role)
     if len(stack) < 2:
         raise InputError(f"{role}: no earlier version to go back to; `recsys models` lists what was promoted")
     return stack[-2]

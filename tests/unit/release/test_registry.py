@@ -7,7 +7,7 @@ import pytest
 from recsys.bundle.format import FusionSpec, Manifest, PartSpec, Policy, Provenance, write_manifest, write_provenance
 from recsys.bundle.store import publish, stage
 from recsys.errors import ArtifactError, BundleError, InputError
-from recsys.release.registry import REGISTRY, Registry, promote, read_registry, rollback, serving_bundle
+from recsys.release.registry import REGISTRY, Registry, promote, promoted, read_registry, rollback, serving_bundle
 
 
 @pytest.fixture
@@ -55,6 +55,14 @@ def test_roles_are_apart(bundles):
         ("champion", None, 1),
         ("challenger", None, 3),
     ]
+
+
+def test_promoted_are_those_a_pointer_can_come_to_stand_at(bundles):
+    assert promoted(read_registry(bundles)) == set()
+    promote(bundles, 1)
+    promote(bundles, 2)
+    assert promoted(promote(bundles, 3, role="challenger")) == {1, 2, 3}
+    assert promoted(rollback(bundles)) == {1, 3}
 
 
 def test_rollback_walks_back_and_says_when_there_is_nothing_left(bundles):
