@@ -143,7 +143,8 @@ def print_leftovers(leftovers: Sequence["Leftover"], *, removed: bool) -> None:
     if rows:
         print_table(["what", "folder", "MB"], rows, right=["MB"])
     total = sum(left.size for left in leftovers) / 1e6
-    _console().print(f"{'removed' if removed else 'would remove'} {len(rows)} folder{'' if len(rows) == 1 else 's'}, {total:.1f} MB")
+    folders = f"{len(rows)} folder{'' if len(rows) == 1 else 's'}"
+    _console().print(f"{'removed' if removed else 'would remove'} {folders}, {total:.1f} MB")
 
 
 def _megabytes(artifact: "Artifact") -> float:

@@ -4,6 +4,7 @@ Evaluation, batch scoring, the command line and the server all answer through a 
 comes from the code that serves.
 """
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recsys.bundle.format import GoldenRequest, Manifest, open_bundle
+from recsys.bundle.format import GoldenRequest, Manifest, open_bundle, read_provenance
+from recsys.bundle.libraries import installed_libraries, mismatches
 from recsys.errors import BundleError, InputError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
@@ -28,6 +30,7 @@ from recsys.retrieval.fusion import Candidates
 
 __all__ = ["Funnel", "RankedLists"]
 
+_log = logging.getLogger(__name__)
 _LOWEST = float(np.finfo(np.float32).min)
 _CHUNK = 256
 """Requests ranked together: bounds memory, whatever the batch."""
@@ -68,7 +71,7 @@ class Funnel:
 
     @classmethod
     def load(cls, bundle: Path, *, verify: bool = True) -> Self:
-        """Checks every hash, reads, warms up and replays the golden requests.
+        """Checks every hash, reads, warms up and replays the golden requests; warns of other library versions.
 
         Args:
             bundle: a bundle's folder.
@@ -78,6 +81,8 @@ class Funnel:
             BundleError: a file is damaged, or an answer differs from the one given when the bundle was built.
         """
         manifest = open_bundle(bundle, verify=verify)
+        for line in mismatches(read_provenance(bundle).libraries, installed_libraries()) if verify else ():
+            _log.warning("bundle %s: %s; its golden requests are replayed before it answers", bundle, line)
         name = bundle.resolve().name
         funnel = cls(load_parts(bundle, manifest), manifest, int(name) if name.isdecimal() else 0)
         funnel.recommend([Request()], k=1)

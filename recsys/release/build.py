@@ -4,19 +4,17 @@ import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 from recsys.bundle.format import GoldenRequest, Manifest, PartSpec, Provenance, write_manifest, write_provenance
+from recsys.bundle.libraries import installed_libraries
 from recsys.bundle.store import publish, stage
 from recsys.funnel.parts import FunnelParts, save_parts
 from recsys.funnel.runtime import Funnel
 
 __all__ = ["BundleInfo", "build_bundle", "golden_requests"]
-
-_LIBRARIES = ("faiss-cpu", "faiss-gpu", "numpy", "onnxruntime", "pyarrow", "recsys", "torch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +104,5 @@ def _provenance(info: BundleInfo) -> Provenance:
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         host=platform.node(),
         git_revision=info.git_revision,
-        libraries=_versions(),
+        libraries=installed_libraries(),
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for library in _LIBRARIES:
-        try:
-            found[library] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

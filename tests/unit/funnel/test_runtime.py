@@ -11,7 +11,9 @@ from recsys.bundle.format import (
     FusionSpec,
     Policy,
     open_bundle,
+    read_provenance,
     write_manifest,
+    write_provenance,
 )
 from recsys.errors import BundleError, DataError, InputError
 from recsys.features.assemble import Assembler
@@ -302,6 +304,22 @@ def test_a_bundle_that_answers_differently_is_refused(tiny_bundle, tmp_path):
     with pytest.raises(BundleError, match=r"golden request 0 \(user 'u0'\): score .*compare library versions"):
         Funnel.load(copy)
     Funnel.load(copy, verify=False)
+
+
+def test_libraries_of_other_versions_are_named_and_do_not_refuse(tiny_bundle, tmp_path, caplog):
+    copy = tmp_path / "1"
+    shutil.copytree(tiny_bundle, copy)
+    provenance = read_provenance(copy)
+    assert provenance.libraries["numpy"] == np.__version__
+    write_provenance(copy, provenance.model_copy(update={"libraries": {**provenance.libraries, "numpy": "1.0.3"}}))
+    Funnel.load(copy)
+    assert caplog.messages == [
+        f"bundle {copy}: built with numpy 1.0.3, here is {np.__version__}; "
+        "its golden requests are replayed before it answers"
+    ]
+    caplog.clear()
+    Funnel.load(tiny_bundle)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(
