@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+from numpy.typing import NDArray
 
 from recsys.config import Config
 from recsys.data.columns import Role, parse
@@ -26,6 +26,8 @@ from recsys.problems import unknown
 from recsys.settings import load_settings
 
 __all__ = ["Created", "create"]
+
+Mask = NDArray[np.bool_]
 
 _DEFAULT_SHARE = 0.01
 _FLAGS = {"user_id": "--user-id", "item_id": "--item-id", "timestamp": "--timestamp"}
@@ -122,7 +124,7 @@ def create(
     log, user_table, item_table = _look(interactions, users, items, given)
     objective = choose_objective(log.guesses, len(log.sample))
     try:
-        plan = make_plan(_facts(log, item_table), objective)
+        plan = make_plan(_facts(log, item_table, objective.positive), objective)
     except InputError as error:
         raise InputError(f"{interactions}: {error}") from None
     run = f"recsys run {shlex.quote(str(out))}"
@@ -157,6 +159,7 @@ def _look(
     }
     guesses = guess_log(log, given=given, known=known)
     _check_ids(interactions, guesses)
+    _check_readable(interactions, guesses)
     user_table = _table(samples["users"], profiles["users"], "user_id", guesses) if users else None
     item_table = _table(samples["items"], profiles["items"], "item_id", guesses) if items else None
     return Table(samples["interactions"], guesses), user_table, item_table
@@ -183,6 +186,22 @@ def _check_ids(path: str, guesses: Sequence[Guess]) -> None:
         )
 
 
+def _check_readable(path: str, guesses: Sequence[Guess]) -> None:
+    """Refuses a log of which less than half could be read, as when a wrong column was named."""
+    for guess in guesses:
+        if guess.part not in ("user_id", "item_id", "timestamp"):
+            continue
+        role = _role(guess)
+        kept = None if role is None else readable(guess.profile, role)
+        share = 0.0 if kept is None else float(kept.mean())
+        if share < 0.5:
+            what = "ids, text or whole numbers" if guess.part != "timestamp" else "dates or seconds since 1970"
+            raise InputError(
+                f"{path}: column {guess.column}: found {share:.0%} of the rows readable as {guess.part}, expected "
+                f"{what} in nearly all; name another column: {_FLAGS[guess.part]} COLUMN"
+            )
+
+
 def _known(log: Sequence[Profile], table: Sequence[Profile]) -> dict[str, float]:
     """By column of the log: the share of its values that some column of a table, one row a value, knows."""
     keys = [column.values for column in table if column.unique]
@@ -195,6 +214,9 @@ def _table(
     own = find(log, part)
     assert own is not None
     ids = {column.name: overlap(own.profile.values, column.values) for column in columns}
+    if ids.get(own.column) == 0:
+        # Named alike and nothing in common: whatever else fits, fits by chance.
+        ids = dict.fromkeys(ids, 0.0)
     guesses = guess_table(columns, part, ids)
     if not any(guess.part == part for guess in guesses):
         raise InputError(
@@ -209,7 +231,8 @@ def _examples(column: Profile) -> str:
     return ", ".join("".join(c if c.isprintable() else " " for c in text)[:30] for text in some)
 
 
-def _facts(log: Table, items: Table | None) -> Facts:
+def _facts(log: Table, items: Table | None, positive: Mask) -> Facts:
+    """The rows that ingest would keep."""
     user, item, time = (find(log.guesses, part) for part in ("user_id", "item_id", "timestamp"))
     assert user is not None
     assert item is not None
@@ -217,19 +240,24 @@ def _facts(log: Table, items: Table | None) -> Facts:
     if items is not None:
         key = find(items.guesses, "item_id")
         more = 0 if key is None else key.profile.distinct
-    codes = [_codes(guess.profile.values) for guess in (user, item)]
+    moments = None if time is None else time_of(time)
+    request = find(log.guesses, "request_id")
+    same = {"user": _codes(user), "item": _codes(item), "time": moments, "request": request and _codes(request)}
+    repeated = pd.DataFrame({name: values for name, values in same.items() if values is not None}).duplicated()
+    kept = _kept(log) & ~repeated.to_numpy()
     return Facts(
-        user=codes[0],
-        item=codes[1],
-        time=None if time is None else time_of(time),
+        user=_codes(user)[kept],
+        item=_codes(item)[kept],
+        time=None if moments is None else moments[kept],
+        positive=positive[kept],
         rows=log.sample.rows,
-        items=max(len(np.unique(codes[1])), more),
+        items=max(len(np.unique(_codes(item)[kept])), more),
     )
 
 
-def _codes(values: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
-    codes = pd.factorize(parse(values, Role("id", "id", "id")).values.to_numpy(zero_copy_only=False))[0]
-    return np.maximum(np.asarray(codes, dtype=np.int64), 0)
+def _codes(guess: Guess) -> NDArray[np.int64]:
+    ids = parse(guess.profile.values, Role("id", "id", "id")).values
+    return np.asarray(pd.factorize(ids.to_numpy(zero_copy_only=False))[0], dtype=np.int64)
 
 
 def _reject_share(tables: Sequence[Table | None]) -> float | None:
@@ -239,16 +267,19 @@ def _reject_share(tables: Sequence[Table | None]) -> float | None:
 
 
 def _rejected(table: Table) -> float:
+    """The share of rows that ingest would reject."""
+    return 1 - float(_kept(table).mean()) + _repeated(table)
+
+
+def _kept(table: Table) -> Mask:
+    """Which rows every column can be read in."""
     keep = np.ones(len(table.sample), dtype=np.bool_)
     for guess in table.guesses:
         role = _role(guess)
         kept = None if role is None else readable(guess.profile, role)
         if kept is not None:
             keep &= kept
-    share = 1 - float(keep.mean())
-    if find(table.guesses, "timestamp") is None and find(table.guesses, "label") is None:
-        share += _repeated(table)
-    return share
+    return keep
 
 
 def _role(guess: Guess) -> Role | None:
@@ -257,7 +288,7 @@ def _role(guess: Guess) -> Role | None:
     kinds: dict[str, Any] = {"user_id": "id", "item_id": "id", "request_id": "id", "exposed": "flag"}
     kinds |= {part: part for part in ("timestamp", "position", "propensity", "label")}
     kind = guess.kind or kinds.get(guess.part)
-    unit = (guess.profile.unit or "s") if guess.part == "timestamp" else "auto"
+    unit = guess.profile.clock if guess.part == "timestamp" else "auto"
     return None if kind is None else Role(guess.part, guess.column, kind, required=required, unit=unit)
 
 

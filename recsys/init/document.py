@@ -145,8 +145,8 @@ def _interactions(log: Table) -> list[str]:
             lines += [_line(4, part, None, "no column looks like a time")] if part == "timestamp" else []
             continue
         lines.append(_line(4, part, guess.column, _said(guess)))
-        if part == "timestamp" and guess.profile.unit != "text":
-            lines.append(_line(4, "timestamp_unit", guess.profile.unit or "s"))
+        if part == "timestamp" and guess.profile.clock != "text":
+            lines.append(_line(4, "timestamp_unit", guess.profile.clock))
         elif part == "timestamp" and guess.profile.form == "number":
             lines.append(_line(4, "timestamp_unit", "text", "days such as 20241231"))
     labels = log.of("label")
@@ -262,8 +262,9 @@ def _text(text: str) -> str:
     """A scalar: plain where YAML reads it back as the same text, else quoted as in JSON."""
     if _PLAIN.match(text) and parse(text, "text").value == text:
         return text
+    # YAML knows no pairs of surrogates: what is not printable is written by its code point.
     quoted = json.dumps(text, ensure_ascii=False)
-    return quoted if quoted.isprintable() else json.dumps(text)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
 
 
 def _min_count(distinct: int, rows: int) -> dict[str, int]:

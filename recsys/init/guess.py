@@ -37,6 +37,7 @@ Part = Literal[
 ]
 Scores = Mapping[str, float]
 
+_TAKEN = ("user_id", "item_id", "timestamp", "row", "request_id", "exposed", "position", "propensity")
 _FEW = 1000
 """Different values up to which unnamed text of a log is taken for a category."""
 _TOGETHER = 600_000_000
@@ -100,7 +101,7 @@ def guess_log(
     for step in (_request, _exposed, _position, _propensity):
         _take(guesses, step(log))
     for column in log.left():
-        _take(guesses, _other(log, column))
+        _take(guesses, _unless_taken(_other(log, column)))
     return [guesses[column.name] for column in columns]
 
 
@@ -117,6 +118,9 @@ def guess_table(columns: Sequence[Profile], part: Literal["user_id", "item_id"],
     """
     guesses: dict[str, Guess] = {}
     _take(guesses, _table_id(columns, part, ids))
+    for column in columns:
+        if column.name not in guesses and column.name in ("user_id", "item_id"):
+            _take(guesses, Guess(column, "left out", "named like an id, but another column is the id here"))
     rest = [column for column in columns if column.name not in guesses]
     if part == "item_id":
         _take(guesses, _title(rest))
@@ -139,7 +143,7 @@ def overlap(values: pa.Array, known: pa.Array) -> float:
 
 def time_of(guess: Guess) -> NDArray[np.int64]:
     """Microseconds of a timestamp column, 0 where it cannot be read, shape (N,)."""
-    role = Role("timestamp", guess.column, "timestamp", unit=guess.profile.unit or "auto")
+    role = Role("timestamp", guess.column, "timestamp", unit=guess.profile.clock)
     found: NDArray[np.int64] = parse(guess.profile.values, role).values.cast("int64").fill_null(0).to_numpy()
     return found
 
@@ -179,7 +183,7 @@ def _time(columns: Sequence[Profile]) -> Guess | None:
 
     def score(column: Profile) -> float:
         named = hint(column.name, "time")
-        if column.trouble or not column.full or (not named and _other_name(column)):
+        if column.trouble or column.constant or not column.full or (not named and _other_name(column)):
             return 0.0
         if column.form == "time" or (column.form == "number" and column.unit and (named or column.whole)):
             return 3.0 + named + (column.form == "time")
@@ -227,13 +231,16 @@ def _ids(columns: Sequence[Profile], given: Mapping[str, str], known: Mapping[st
         best = {part: name for part, name in best.items() if scores[part][name] > 0}
     if best.get("user_id") == best.get("item_id") and best:
         best.pop(min(best, key=lambda part: scores[part][best[part]]))
+    if len(best) == 2 and by_name[best["user_id"]].unique and not hint(best["item_id"], "item"):
+        # Each user once: a table of users, and what stands beside them are their features.
+        best.pop("item_id")
     return [_id_guess(by_name[name], part, known.get(part, {}).get(name, 0.0)) for part, name in best.items()]
 
 
 def _id_score(column: Profile, part: str, share: float) -> float:
     """How much a column is like the ids of a part; 0 or less: it cannot be, or nothing speaks for it."""
     role = Role(part, column.name, "id", required=True)
-    if column.form not in ("text", "list", "number") or column.separator == "" or readable(column, role) is None:
+    if column.form not in ("text", "list", "number") or readable(column, role) is None:
         return 0.0
     if column.form == "number" and not column.whole:
         return 0.0
@@ -341,13 +348,17 @@ def _propensity(log: _Log) -> Guess | None:
 
 
 def _other(log: _Log, column: Profile) -> Guess:
-    useless = _useless(column)
-    if useless is not None:
-        return useless
     label = max(hint(column.name, part) for part in ("click", "rating", "amount"))
+    useless = _useless(column)
+    # Seconds watched may well differ in every row.
+    if useless is not None and (column.form != "number" or column.constant or not label):
+        return useless
     context = hint(column.name, "context")
     if label >= 1 and label >= context and column.form == "number" and not _of_entity(log, column, "item_id"):
         return _label(column, sure=True)
+    misnamed = _misnamed(log, column, label)
+    if misnamed is not None:
+        return Guess(column, "left out", misnamed)
     if context >= 2:
         kind, why = _kind(column)
         if kind is not None:
@@ -359,6 +370,24 @@ def _other(log: _Log, column: Profile) -> Guess:
         if _of_entity(log, column, _PARTS[part]):
             return Guess(column, "left out", f"always the same for one {table[:-1]}: a column for a table of {table}")
     return _unnamed(log, column)
+
+
+def _unless_taken(guess: Guess) -> Guess:
+    """Labels and context keep their names, so they cannot have that of a part."""
+    if guess.part == "left out" or guess.column not in _TAKEN:
+        return guess
+    return Guess(guess.profile, "left out", f"a {guess.part} cannot be called {guess.column}; rename the column")
+
+
+def _misnamed(log: _Log, column: Profile, label: float) -> str | None:
+    """Why a column named like a time or an outcome is neither."""
+    if hint(column.name, "time") >= 2 and not log.has("timestamp"):
+        return "named like a time, but too many of its values are none; mend them, or say --timestamp COLUMN"
+    if label >= 2 and column.form == "text" and column.distinct <= 20:
+        return f"named like an outcome, but a label is a number: write 0 and 1, not {_example(column)}"
+    if hint(column.name, "request") >= 2:
+        return "named like a request, but its rows are not of one user at one moment: a session, or a search"
+    return None
 
 
 def _of_entity(log: _Log, column: Profile, part: Part) -> bool:
@@ -395,8 +424,6 @@ def _label(column: Profile, *, sure: bool) -> Guess:
     if kept is None or kept.mean() < 0.99:
         lost = 1.0 if kept is None else 1 - float(kept.mean())
         return Guess(column, "left out", f"a label must be a number in every row, and {lost:.1%} of them have none")
-    if column.name in ("user_id", "item_id", "timestamp", "row"):
-        return Guess(column, "left out", f"a label cannot be called {column.name}; rename the column")
     low, high = column.numbers.min(), column.numbers.max()
     what = f"0 and 1, {column.numbers.mean():.1%} of them 1" if column.binary else f"numbers from {low:g} to {high:g}"
     return Guess(column, "label", f"{'named like an outcome' if sure else 'taken for an outcome'}; {what}", sure=sure)
@@ -465,8 +492,8 @@ def _feature(column: Profile) -> Guess:
     if useless is not None:
         return useless
     kind, why = _kind(column)
-    if kind is None or kind == "text" or column.name in ("user_id", "item_id"):
-        return Guess(column, "left out", why if column.name not in ("user_id", "item_id") else "the name of an id")
+    if kind is None or kind == "text":
+        return Guess(column, "left out", why)
     return Guess(column, "feature", why, kind=kind)
 
 

@@ -59,7 +59,17 @@ def choose_objective(guesses: Sequence[Guess], rows: int) -> Objective:
     amounts = [label for label in labels if hint(label.column, "amount") >= 1]
     if amounts:
         return _amounts(amounts[0], rows)
-    return _implicit("the log says what people did and has no label to weigh it by", rows)
+    return _implicit(f"the log says what people did and has no label to weigh it by{_passed_over(guesses)}", rows)
+
+
+def _passed_over(guesses: Sequence[Guess]) -> str:
+    """Columns named like a label that could not be one: the reader may know better than to call all events positive."""
+    named = [
+        guess
+        for guess in guesses
+        if guess.part == "left out" and max(hint(guess.column, part) for part in ("click", "rating")) >= 2
+    ]
+    return "".join(f" ({guess.column} is left out: {guess.why})" for guess in named)
 
 
 def _rank(label: Guess) -> tuple[bool, bool]:

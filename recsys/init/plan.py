@@ -49,6 +49,7 @@ class Facts:
         user: Codes of the users, shape (N,).
         item: Codes of the items, shape (N,).
         time: Microseconds, shape (N,); `None` where there is no time.
+        positive: Which rows are positives, shape (N,).
         rows: How many rows the whole log has, about.
         items: Items of log and items table looked at.
     """
@@ -56,6 +57,7 @@ class Facts:
     user: NDArray[np.int64]
     item: NDArray[np.int64]
     time: NDArray[np.int64] | None
+    positive: NDArray[np.bool_]
     rows: int
     items: int
 
@@ -104,9 +106,9 @@ def make_plan(facts: Facts, objective: Objective) -> Plan:
     """
     if facts.items < 2:
         raise InputError("found one item, expected at least two: there is nothing to choose between")
-    if not objective.positive.any():
+    if not facts.positive.any():
         raise InputError(f"found no row whose {objective.label} reaches {objective.at_least:g}, expected positives")
-    repeats = _repeats(facts, objective.positive)
+    repeats = _repeats(facts)
     again = repeats > 0.3
     cut, why_split = _choose_cut(facts, objective, again=again)
     routes, why_routes = _routes(facts, cut)
@@ -138,9 +140,9 @@ def make_plan(facts: Facts, objective: Objective) -> Plan:
     )
 
 
-def _repeats(facts: Facts, positive: NDArray[np.bool_]) -> float:
+def _repeats(facts: Facts) -> float:
     """The share of positives that are of an item the user had before."""
-    return 1 - float(_first(facts.user[positive], facts.item[positive]).mean())
+    return 1 - float(_first(facts.user[facts.positive], facts.item[facts.positive]).mean())
 
 
 def _first(user: NDArray[np.int64], item: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -151,19 +153,19 @@ def _first(user: NDArray[np.int64], item: NDArray[np.int64]) -> NDArray[np.bool_
 def _choose_cut(facts: Facts, objective: Objective, *, again: bool) -> tuple[_Cut, str]:
     """The most honest split that leaves enough to learn from and to test on."""
     if facts.time is None:
-        cut = _cut(facts, objective, RandomSplit(kind="random", **_SHARES), again=again)
+        cut = _cut(facts, _at_random(facts), again=again)
         return _tested(cut, facts), "without time nothing comes before anything: events fall into the windows at random"
     tried = [
-        _cut(facts, objective, split, again=again)
+        _cut(facts, split, again=again)
         for split in (
             GlobalTimeSplit(kind="global_time", **_SHARES),
             PerUserSplit(kind="per_user", **_SHARES),
             LeaveLastOutSplit(kind="leave_last_out"),
-            RandomSplit(kind="random", **_SHARES),
+            _at_random(facts),
         )
     ]
     by_time, by_share, last, random = tried
-    users = len(np.unique(facts.user[objective.positive]))
+    users = len(np.unique(facts.user[facts.positive]))
     if by_time is not None and _holds(by_time, objective):
         return by_time, "cut at moments, as in service: nothing later than a request is known to anyone"
     few = ""
@@ -178,6 +180,12 @@ def _choose_cut(facts: Facts, objective: Objective, *, again: bool) -> tuple[_Cu
         return last, f"users have few events: the last one of each is the test{few}"
     best = max((cut for cut in tried if cut is not None), key=lambda cut: cut.requests["test"], default=random)
     return _tested(best, facts), "the split that leaves most to test; there is not much"
+
+
+def _at_random(facts: Facts) -> RandomSplit:
+    """A random split whose test window is sure to hold something, if there are events enough."""
+    few = int(facts.positive.sum()) < 100
+    return RandomSplit(kind="random", **({"rank": 0.0, "valid": 0.1, "test": 0.3} if few else _SHARES))
 
 
 def _holds(cut: _Cut, objective: Objective) -> bool:
@@ -196,7 +204,9 @@ def _least_class(cut: _Cut) -> int:
 
 
 def _tested(cut: _Cut | None, facts: Facts) -> _Cut:
-    if cut is None or not cut.requests["test"]:
+    # Of twenty events at random, it would happen once in a thousand that three tenths are none.
+    unlucky = cut is not None and cut.split.kind == "random" and int(facts.positive.sum()) < 20
+    if cut is None or unlucky or not cut.requests["test"]:
         raise InputError(
             f"found {len(facts.user):,} events of {len(np.unique(facts.user)):,} users on {facts.items:,} items, too "
             "few to hold any back for a test; expected some users with three events or more"
@@ -204,10 +214,10 @@ def _tested(cut: _Cut | None, facts: Facts) -> _Cut:
     return cut
 
 
-def _cut(facts: Facts, objective: Objective, split: SplitConfig, *, again: bool) -> _Cut | None:
+def _cut(facts: Facts, split: SplitConfig, *, again: bool) -> _Cut | None:
     """Tries a split on the rows looked at; `None` where it leaves nothing to learn from."""
     order = np.arange(len(facts.user)) if facts.time is None else np.argsort(facts.time, kind="stable")
-    user, item, positive = facts.user[order], facts.item[order], objective.positive[order]
+    user, item, positive = facts.user[order], facts.item[order], facts.positive[order]
     time = None if facts.time is None else facts.time[order]
     try:
         windows = assign_windows(user, time, split, np.random.default_rng(0))

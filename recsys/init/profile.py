@@ -77,6 +77,11 @@ class Profile:
         return self.distinct == self.rows - self.nulls and self.rows - self.nulls > 1
 
     @property
+    def clock(self) -> Unit:
+        """The unit in which it is read as a time; small numbers count seconds."""
+        return self.unit or ("s" if self.form == "number" else "text")
+
+    @property
     def full(self) -> bool:
         """Whether so few rows lack a value that all can be required to have one."""
         return self.nulls <= _BAD * self.rows
@@ -95,7 +100,7 @@ def profile(name: str, values: pa.Array) -> Profile:
         return Profile(name, values, "empty", len(values), nulls, 0, _none())
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _of_lists(name, values, nulls)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if not _is_plain(kind):
         return Profile(name, values, "other", len(values), nulls, 0, _none(), trouble=f"values of type {kind}")
     distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -107,6 +112,13 @@ def profile(name: str, values: pa.Array) -> Profile:
             name, values, "number", len(values), nulls, distinct, numbers, unit=_unit(values, numbers), width=width
         )
     return _of_text(name, values, nulls, distinct)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Whether ingest reads values of this type as anything."""
+    numbers = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    moments = pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+    return bool(numbers or moments or pa.types.is_boolean(kind) or pa.types.is_large_string(kind))
 
 
 def readable(column: Profile, role: Role) -> NDArray[np.bool_] | None:

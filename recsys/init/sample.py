@@ -198,20 +198,25 @@ def _text(path: Path, content: bytes) -> str:
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{path}: found UTF-16 text, expected UTF-8; convert it: {convert.format('UTF-16')}")
     first = content.partition(b"\n")[0]
-    if b"\0" in first or content.startswith((b"PK\3\4", b"%PDF", b"PAR1", b"\x1f\x8b")):
+    strange = sum(byte < 9 or 13 < byte < 32 for byte in content[:4096] if byte)
+    if (
+        b"\0" in first
+        or 50 * strange > len(content[:4096])
+        or content.startswith((b"PK\3\4", b"%PDF", b"PAR1", b"\x1f\x8b"))
+    ):
         raise InputError(
             f"{path}: found binary data, expected CSV, TSV or Parquet; a spreadsheet is exported as CSV first, "
             "Parquet files end in .parquet, compressed text in .gz"
         )
-    text = content.decode("utf-8-sig", errors="replace")
-    lines = content.count(b"\n") + 1
-    broken = sum(1 for line in text.splitlines() if "\ufffd" in line)
-    if broken > 0.01 * lines and not _is_utf8(content):
+    lines, broken = content.count(b"\n") + 1, 0
+    if not _is_utf8(content):
+        broken = sum(not _is_utf8(line) for line in content.split(b"\n"))
+    if broken > 0.01 * lines:
         raise InputError(
             f"{path}: found bytes that are not UTF-8 in {broken:,} of {lines:,} lines, expected UTF-8; "
             f"convert it, for example: {convert.format('LATIN1')}"
         )
-    return text
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def _is_utf8(content: bytes) -> bool:
