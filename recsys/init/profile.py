@@ -179,7 +179,8 @@ def _numbers(values: pa.Array, nulls: int) -> Floats | None:
     if bad > _BAD * (len(values) - nulls):
         return None
     found: Floats = parsed.values.drop_null().to_numpy(zero_copy_only=False)
-    return found if len(found) else None
+    # Differences and means of numbers at the edge of what a float holds would overflow.
+    return np.clip(found, -1e100, 1e100) if len(found) else None
 
 
 def _unit(values: pa.Array, numbers: Floats) -> Unit | None:
