@@ -55,22 +55,25 @@ def flow(value: object) -> str:
     return re.sub(r"^(-?\d+)e", r"\1.0e", json.dumps(value))
 
 
-def transform_of(guess: Guess) -> dict[str, Any]:
+def transform_of(guess: Guess, rows: int) -> dict[str, Any]:
     """How a column becomes a model input, by its kind, the number of its values and how they lie.
 
-    Example:
-        Numbers with a long tail become buckets of equal frequency; others are standardised.
+    Numbers with a long tail become buckets of equal frequency, others are standardised.
+
+    Args:
+        guess: The column.
+        rows: Of the whole table.
     """
     column = guess.profile
     match guess.kind:
         case "multi_categorical":
-            return {"kind": "multi_categorical", **_min_count(column.members, column.rows)}
+            return {"kind": "multi_categorical", **_min_count(column.members, rows)}
         case "numeric":
             return {"kind": "quantile", "buckets": 10} if _is_skewed(column.numbers) else {"kind": "standard"}
         case "timestamp":
             return {"kind": "time", "part": "month"}
         case _:
-            return categorical(column.distinct, column.rows)
+            return categorical(column.distinct_in(rows), rows)
 
 
 def categorical(distinct: int, rows: int) -> dict[str, Any]:
@@ -195,18 +198,24 @@ def _left_out(table: Table) -> list[str]:
 def _features(log: Table, users: Table | None, items: Table | None) -> list[str]:
     item_id = find(log.guesses, "item_id")
     assert item_id is not None
-    sides: dict[str, dict[str, Any]] = {
-        "user": {},
-        "item": {"item_id": categorical(item_id.profile.distinct, log.sample.rows)},
+    rows = log.sample.rows
+    item = {"item_id": categorical(item_id.profile.distinct_in(rows), rows)}
+    sides = {
+        "user": _transforms(users, "feature"),
+        "item": item | _transforms(items, "feature"),
+        "context": _transforms(log, "context"),
     }
-    sides["user"] |= {guess.column: transform_of(guess) for guess in (users.of("feature") if users else [])}
-    sides["item"] |= {guess.column: transform_of(guess) for guess in (items.of("feature") if items else [])}
-    sides["context"] = {guess.column: transform_of(guess) for guess in log.of("context")}
     lines = ["features:"]
     for side, transforms in sides.items():
         if transforms:
             lines += [f"  {side}:", *(_line(4, name, transform) for name, transform in transforms.items())]
     return lines
+
+
+def _transforms(table: Table | None, part: Part) -> dict[str, Any]:
+    if table is None:
+        return {}
+    return {guess.column: transform_of(guess, table.sample.rows) for guess in table.of(part)}
 
 
 def _plan(plan: Plan) -> list[str]:

@@ -39,6 +39,7 @@ class Profile:
         unit: `text`, or the unit in which the numbers would be moments of our time; `None` where they cannot be.
         separator: Sets apart the values of a cell of a `list` column of text.
         members: Different values within the cells of a `list` column.
+        once: Values that stand in one row only; not counted for lists.
         width: Mean length of a value as text.
         trouble: Why the column cannot be read as what it looks like.
     """
@@ -53,6 +54,7 @@ class Profile:
     unit: Unit | None = None
     separator: str | None = None
     members: int = 0
+    once: int = 0
     width: float = 0.0
     trouble: str | None = None
 
@@ -75,6 +77,15 @@ class Profile:
     def unique(self) -> bool:
         """Whether no two rows share a value."""
         return self.distinct == self.rows - self.nulls and self.rows - self.nulls > 1
+
+    def distinct_in(self, rows: int) -> int:
+        """About how many different values a table of this many rows has, of which these are a sample.
+
+        The estimator of Charikar et al. 2000: values seen once stand for √(rows / looked at) others, no more than the
+        rows allow.
+        """
+        scale = max(rows / max(self.rows, 1), 1.0) ** 0.5
+        return int(self.distinct - self.once + scale * self.once + 0.5)
 
     @property
     def clock(self) -> Unit:
@@ -102,16 +113,16 @@ def profile(name: str, values: pa.Array) -> Profile:
         return _of_lists(name, values, nulls)
     if not _is_plain(kind):
         return Profile(name, values, "other", len(values), nulls, 0, _none(), trouble=f"values of type {kind}")
-    distinct = int(pc.count_distinct(values, mode="only_valid").as_py())
+    counts = pc.value_counts(values.drop_null()).field("counts").to_numpy()
+    what: dict[str, Any] = {"rows": len(values), "nulls": nulls, "distinct": len(counts)}
+    what["once"] = int((counts == 1).sum())
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
-        return Profile(name, values, "time", len(values), nulls, distinct, _none(), unit="text")
+        return Profile(name, values, "time", **what, numbers=_none(), unit="text")
     numbers = _numbers(values, nulls)
     if numbers is not None:
         width = float(np.mean([len(str(value)) for value in values.slice(0, _PROBE).to_pylist()]))
-        return Profile(
-            name, values, "number", len(values), nulls, distinct, numbers, unit=_unit(values, numbers), width=width
-        )
-    return _of_text(name, values, nulls, distinct)
+        return Profile(name, values, "number", **what, numbers=numbers, unit=_unit(values, numbers), width=width)
+    return _of_text(name, values, what)
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -208,10 +219,10 @@ def _of_lists(name: str, values: pa.Array, nulls: int) -> Profile:
     return Profile(name, values, "list", len(values), nulls, distinct, _none(), members=members)
 
 
-def _of_text(name: str, values: pa.Array, nulls: int, distinct: int) -> Profile:
+def _of_text(name: str, values: pa.Array, what: dict[str, Any]) -> Profile:
     text = values.cast(pa.large_string())
     width = float(pc.mean(pc.utf8_length(text)).as_py() or 0.0)
-    what: dict[str, Any] = {"rows": len(values), "nulls": nulls, "distinct": distinct, "numbers": _none()}
+    what = {**what, "numbers": _none()}
     time = _time(text)
     if time is not None:
         return Profile(name, text, "time", **what, unit="text", width=width, trouble=time or None)

@@ -274,3 +274,10 @@ def test_any_table_gets_one_guess_a_column(columns):
         table = guess_table(profiles, part, scores)
         assert [guess.column for guess in table] == list(columns)
         assert sum(guess.part == part for guess in table) <= 1
+
+
+def test_how_many_values_the_whole_table_has():
+    column = look({"x": ["a", "a", "b", "c"]})[0]
+    assert (column.distinct, column.once) == (3, 2)
+    assert column.distinct_in(4) == 3
+    assert column.distinct_in(400) == 1 + 10 * 2  # √(400 / 4) for each value seen once
