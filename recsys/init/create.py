@@ -311,7 +311,8 @@ def _command(
     interactions: str, users: str | None, items: str | None, given: Mapping[str, str], out: Path, name: str | None
 ) -> str:
     options = {"--interactions": interactions, "--users": users, "--items": items, "--name": name}
-    options |= {_FLAGS[part]: column for part, column in given.items()} | {"--out": str(out)}
+    options |= {_FLAGS[part]: column for part, column in given.items()}
+    options["--out"] = None if str(out) == "recsys.yaml" else str(out)
     said = " ".join(f"{flag} {shlex.quote(value)}" for flag, value in options.items() if value is not None)
     return f"recsys init {said}"
 
