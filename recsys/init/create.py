@@ -251,6 +251,7 @@ def _facts(log: Table, items: Table | None, positive: Mask) -> Facts:
         time=None if moments is None else moments[kept],
         positive=positive[kept],
         rows=log.sample.rows,
+        users=user.profile.distinct_in(log.sample.rows),
         items=max(len(np.unique(_codes(item)[kept])), more),
     )
 

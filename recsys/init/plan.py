@@ -51,6 +51,7 @@ class Facts:
         time: Microseconds, shape (N,); `None` where there is no time.
         positive: Which rows are positives, shape (N,).
         rows: How many rows the whole log has, about.
+        users: How many users the whole log has, about.
         items: Items of log and items table looked at.
     """
 
@@ -59,7 +60,13 @@ class Facts:
     time: NDArray[np.int64] | None
     positive: NDArray[np.bool_]
     rows: int
+    users: int
     items: int
+
+    @property
+    def scale(self) -> float:
+        """How many times larger the whole log is."""
+        return max(self.rows / max(len(self.user), 1), 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +173,7 @@ def _choose_cut(facts: Facts, objective: Objective, *, again: bool) -> tuple[_Cu
     ]
     by_time, by_share, last, random = tried
     users = len(np.unique(facts.user[facts.positive]))
-    if by_time is not None and _holds(by_time, objective):
+    if by_time is not None and _holds(by_time, objective, facts.scale):
         return by_time, "cut at moments, as in service: nothing later than a request is known to anyone"
     few = ""
     if by_time is not None:
@@ -188,9 +195,9 @@ def _at_random(facts: Facts) -> RandomSplit:
     return RandomSplit(kind="random", **({"rank": 0.0, "valid": 0.1, "test": 0.3} if few else _SHARES))
 
 
-def _holds(cut: _Cut, objective: Objective) -> bool:
-    """Whether a cut at moments leaves enough to judge by, of users that are known."""
-    if cut.warm < 0.3:
+def _holds(cut: _Cut, objective: Objective, scale: float) -> bool:
+    """Whether a cut at moments leaves enough to judge by, of users that are known (in all rows more are)."""
+    if cut.warm < 0.3 / min(scale, 10.0):
         return False
     if objective.kind == "impressions":
         # Cut by user, the rows of one list would fall into different windows: few users are the lesser evil.
@@ -248,12 +255,21 @@ def _routes(facts: Facts, cut: _Cut) -> tuple[dict[str, Mapped], str]:
         }
         return routes, "without order no decay, and no two-tower, which learns the next item from those before"
     routes = {"popular": {"kind": "popular", "half_life_days": _half_life(facts.time)}, "itemcf": {"kind": "itemcf"}}
-    if cut.learnable < 10 * _ENOUGH:
-        return routes, f"{cut.learnable:,} events with {_MIN_HISTORY} before them are too few for a two-tower"
-    dim, small = (16 if facts.rows < 50_000 else 32 if facts.rows < 1_000_000 else 64), cut.learnable < 20_000
+    learnable = max(cut.learnable, _elsewhere(facts))
+    if learnable < 10 * _ENOUGH:
+        return routes, f"{learnable:,} events with {_MIN_HISTORY} before them are too few for a two-tower"
+    dim, small = (16 if facts.rows < 50_000 else 32 if facts.rows < 1_000_000 else 64), learnable < 20_000
     training: Mapped = {"epochs": 10 if small else 6, "batch_size": 128 if small else 1024, "threads": 1}
     routes["dssm"] = {"kind": "dssm", "embedding_dim": dim, "training": training}
     return routes, "what is popular, what goes with the last items, and a two-tower over history and features"
+
+
+def _elsewhere(facts: Facts) -> int:
+    """About how many events of the whole log have enough before them, where only a part of it was looked at."""
+    if facts.scale < 2:
+        return 0
+    recall = (1 - sum(_SHARES.values())) * facts.rows * float(facts.positive.mean())
+    return int(max(recall - _MIN_HISTORY * facts.users, 0))
 
 
 def _half_life(time: NDArray[np.int64]) -> float | None:

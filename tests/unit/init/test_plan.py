@@ -10,7 +10,7 @@ from recsys.init.plan import Facts, make_plan
 DAY = 86_400_000_000
 
 
-def facts(users, steps, *, items=1000, timed=True, positive=None, spread=True):
+def facts(users, steps, *, items=1000, timed=True, positive=None, spread=True, rows=0):
     """Users with `steps` events each, all of new items; side by side in time, or one user after the other."""
     user = np.repeat(np.arange(users), steps)
     step = np.tile(np.arange(steps), users)
@@ -18,7 +18,7 @@ def facts(users, steps, *, items=1000, timed=True, positive=None, spread=True):
     when = step * users + user if spread else user * steps + step
     time = when * (100 * DAY // (users * steps)) if timed else None
     marks = np.ones(len(user), dtype=bool) if positive is None else positive(user, step)
-    return Facts(user, item, time, marks, len(user), items)
+    return Facts(user, item, time, marks, rows or len(user), users, items)
 
 
 def plan(given, kind="implicit"):
@@ -41,6 +41,14 @@ def test_users_who_come_once_are_cut_each_by_themselves():
     found = plan(facts(300, 20, spread=False))
     assert found.split["kind"] == "per_user"
     assert "0% of them known before" in found.why["split"]
+
+
+def test_a_part_of_a_large_log_stands_for_the_whole():
+    part = facts(4000, 2, rows=8000 * 40)
+    found = plan(part)
+    assert found.split["kind"] == "global_time"
+    assert "dssm" in found.routes  # 0.7 · 320,000 − 3 · 4,000 events are enough, though the part itself has none
+    assert "dssm" not in plan(facts(4000, 2)).routes
 
 
 def test_short_histories_leave_the_last_out():
