@@ -86,7 +86,7 @@ def holdings(stages: Sequence[Stage], workspace: Path) -> list[Holding]:
     """Who uses the disk: artifacts in use and left over, bundles, the tracker's files, the rest."""
     leftover = sum(left.size for left in find_leftovers(stages, workspace))
     parts = {path.name: _size(path) for path in workspace.iterdir()} if workspace.is_dir() else {}
-    tracked = [name for name in parts if name.startswith("mlflow") or name == "mlruns"]
+    tracked = [name for name in parts if name.startswith(("mlflow", "mlruns", "tracking"))]
     known = {
         "stages in use": parts.pop("artifacts", 0) - leftover,
         "left over (recsys gc removes it)": leftover,

@@ -1,7 +1,7 @@
 """Tells a tracker what a run does: one parent run, a nested run for every stage that ran."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -89,6 +89,10 @@ class TrackingObserver(Observer):
         if self._parent is not None and run_id is not None and read_provenance(bundle).run_id == run_id:
             tags = {"bundle": bundle.name, "config_hash": content_hash(self._config)}
             self._tracker.register_model(self._config.name, bundle, self._parent, tags=tags)
+
+    def on_plan(self, stages: Sequence[Stage]) -> None:
+        """See `Observer`; nobody else writes to the workspace from now on."""
+        self._tracker.send_leftovers()
 
     def __enter__(self) -> Self:
         return self

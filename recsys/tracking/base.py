@@ -1,7 +1,7 @@
 """What a run tells a tracker. A tracker watches: nothing it does changes what a run produces.
 
-A tracker that cannot be reached says so when the first run starts, with `WorkspaceError`. Later it never fails a run:
-what could not be recorded is said once, and the run goes on.
+A tracker that cannot be reached never fails a run: that is said once, what could not be recorded is kept and sent
+later, and the run goes on.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class Run(Protocol):
 
     @property
     def run_id(self) -> str | None:
-        """The tracker's own id; `None` where nothing is recorded."""
+        """The tracker's own id, or a name until it has one; `None` where nothing is recorded."""
 
     def params(self, values: Mapping[str, object]) -> None:
         """Records settings, flat: `{"routes.dssm.epochs": 20}`. Each name once a run."""
@@ -64,9 +64,6 @@ class Tracker(Protocol):
             nested: belongs to the run that was opened last and is still open.
             tags: words to look the run up by.
             params: settings, flat.
-
-        Raises:
-            WorkspaceError: a run that is not nested cannot be recorded.
         """
 
     def register_model(self, name: str, folder: Path, run: Run, *, tags: Mapping[str, str] | None = None) -> str | None:
@@ -79,8 +76,11 @@ class Tracker(Protocol):
             tags: of the version.
 
         Returns:
-            The version; `None` when nothing was recorded.
+            The version; `None` when there is none yet.
         """
+
+    def send_leftovers(self) -> None:
+        """Sends what earlier runs could not, if the tracker can be reached."""
 
 
 def status_of(kind: type[BaseException] | None) -> EndStatus:

@@ -59,3 +59,6 @@ class NullTracker:
     def register_model(self, name: str, folder: Path, run: Run, *, tags: Mapping[str, str] | None = None) -> str | None:
         """No version."""
         return None
+
+    def send_leftovers(self) -> None:
+        """Nothing."""

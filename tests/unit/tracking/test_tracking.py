@@ -2,16 +2,21 @@ import json
 import logging
 import multiprocessing
 import os
+import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
+import textwrap
 import warnings
 
 import pytest
 import yaml
 
-from recsys.errors import InputError, WorkspaceError
+from recsys.errors import InputError
 from recsys.tracking import registry
-from recsys.tracking.mlflow import MlflowTracker, _name, tracking_uri, ui_address, ui_command
+from recsys.tracking.journal import leftover_journals
+from recsys.tracking.mlflow import SPOOL, MlflowTracker, _name, tracking_uri, ui_address, ui_command
 from recsys.tracking.null import NullTracker
 from recsys.tracking.registry import make_tracker
 
@@ -149,23 +154,19 @@ def test_a_deleted_experiment_comes_back(workspace, client):
     assert client.get_run(run.run_id).info.status == "FINISHED"
 
 
-def test_what_fails_later_is_said_once_and_the_run_goes_on(tracker, client, said, tmp_path):
+def test_what_is_refused_is_said_once_and_the_run_goes_on(tracker, client, said, tmp_path):
     with tracker.start("trouble") as run:
         run.params({"seed": 1})
         run.params({"seed": 2})
         run.artifact(tmp_path / "not-there.txt")
         run.metric("loss", 0.5)
-        tracker._client.delete_experiment(tracker._experiment_id)
-        nested = tracker.start("nested", nested=True)
-        nested.metric("loss", 1.0)
-        assert nested.run_id is None
-        assert tracker.register_model("shop", tmp_path, nested) is None
-        tracker._client.restore_experiment(tracker._experiment_id)
         assert tracker.register_model("no/such:name", tmp_path, run) is None
     assert len(said) == 1
     assert said[0].startswith(f"tracking: could not record settings at {tracker.uri} (")
-    assert said[0].endswith("the run goes on, and further failures are not reported")
-    assert client.get_run(run.run_id).data.metrics == {"loss": 0.5}
+    assert said[0].endswith("); the run goes on")
+    found = client.get_run(run.run_id)
+    assert (found.data.metrics, found.info.status) == ({"loss": 0.5}, "FINISHED")
+    assert waiting(tracker._workspace) == []
 
 
 def test_without_a_listener_failures_are_logged(workspace, tmp_path, caplog):
@@ -176,21 +177,194 @@ def test_without_a_listener_failures_are_logged(workspace, tmp_path, caplog):
     ]
 
 
-def test_a_database_that_cannot_be_made_stops_the_run_at_its_start(tmp_path):
-    (tmp_path / "file").write_text("")
-    uri = f"sqlite:///{tmp_path}/file/x.db"
-    with pytest.raises(WorkspaceError, match="tracking: no run can be recorded at sqlite:///") as caught:
-        MlflowTracker(tmp_path, experiment="shop", uri=uri).start("x")
-    assert "make it reachable and writable, or set tracking.kind: none" in str(caught.value)
+def waiting(workspace):
+    return leftover_journals(workspace / SPOOL)
 
 
-def test_a_server_that_does_not_answer_stops_the_run_and_no_password_is_shown(tmp_path, monkeypatch):
+def whole_run(tracker, folder):
+    """A pipeline's worth: nested runs, curves, files, a model, one failed stage."""
+    (folder / "bundle").mkdir(parents=True)
+    (folder / "bundle" / "manifest.json").write_text("{}")
+    (folder / "report.txt").write_text("good")
+    with tracker.start("pipeline", params={"seed": 1}, tags={"git": "abc"}) as run:
+        with tracker.start("ranking", nested=True) as stage:
+            for step in range(3):
+                stage.metric("loss", 1.0 / (step + 1), step)
+            stage.metrics({"auc": 0.75, "odd": float("nan")})
+        run.artifact(folder / "report.txt", "report")
+        run.tags({"data": "d"})
+        tracker.register_model("spooled", folder / "bundle", run, tags={"bundle": "1"})
+    return run
+
+
+def recorded(client, run):
+    """All that a reader finds of a whole run, ids and times apart."""
+    children = client.search_runs([run.info.experiment_id], f"tags.mlflow.parentRunId = '{run.info.run_id}'")
+    child = children[0]
+    curve = [(m.step, m.value) for m in client.get_metric_history(child.info.run_id, "loss")]
+    models = client.search_model_versions(f"run_id = '{run.info.run_id}'")
+    return {
+        "names": [run.info.run_name, *(c.info.run_name for c in children)],
+        "status": [run.info.status, child.info.status],
+        "params": run.data.params,
+        "tags": {run.data.tags["git"], run.data.tags["data"]},
+        "metrics": {name: str(value) for name, value in child.data.metrics.items()},
+        "curve": curve,
+        "files": sorted(file.path for file in client.list_artifacts(run.info.run_id, "report")),
+        "models": [(model.name, model.tags) for model in models],
+        "bundle": sorted(file.path for file in client.list_artifacts(run.info.run_id, "model/bundle")),
+    }
+
+
+def client_of(workspace):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow.tracking import MlflowClient
+
+        return MlflowClient(tracking_uri(workspace), registry_uri=tracking_uri(workspace))
+
+
+def runs_named(client, name, experiment="shop"):
+    found = client.get_experiment_by_name(experiment)
+    return client.search_runs([found.experiment_id], f"attributes.run_name = '{name}'")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """What is recorded when nothing goes wrong; and the database it is recorded in, to be copied."""
+    workspace = tmp_path_factory.mktemp("expected")
+    run = whole_run(MlflowTracker(workspace, experiment="shop"), workspace / "files")
+    client = client_of(workspace)
+    assert waiting(workspace) == []
+    return recorded(client, client.get_run(run.run_id)), workspace
+
+
+@pytest.fixture
+def made(expected, tmp_path):
+    """A workspace whose database has its tables."""
+    shutil.copytree(expected[1], tmp_path / "made")
+    for name in ("mlruns", "files"):
+        shutil.rmtree(tmp_path / "made" / name)
+    return tmp_path / "made"
+
+
+def test_a_database_that_cannot_be_opened_costs_no_run_and_gets_everything_later(made, expected, said, tmp_path):
+    database = made / "mlflow.db"
+    database.rename(made / "away.db")
+    database.mkdir()
+    run = whole_run(MlflowTracker(made, experiment="shop", say=said.append), tmp_path / "files")
+    shutil.rmtree(tmp_path / "files")
+    assert len(said) == 1
+    assert said[0].startswith(f"tracking: could not record run pipeline at sqlite:///{made}/mlflow.db (")
+    assert said[0].endswith("); the run goes on, and what is missing is sent later")
+    assert run.run_id.endswith("/0")
+    assert len(waiting(made)) == 1
+
+    still_down = []
+    MlflowTracker(made, experiment="shop", say=still_down.append).send_leftovers()
+    assert still_down[0].endswith(f"what runs recorded waits in {made / SPOOL} and is sent with the next run")
+
+    database.rmdir()
+    (made / "away.db").rename(database)
+    MlflowTracker(made, experiment="shop").send_leftovers()
+    assert waiting(made) == []
+    client = client_of(made)
+    newest = max(runs_named(client, "pipeline"), key=lambda found: found.info.start_time)
+    assert recorded(client, newest) == expected[0]
+
+
+def test_a_locked_database_costs_no_run(made, expected, said, tmp_path, monkeypatch):
+    holder = sqlite3.connect(made / "mlflow.db", isolation_level=None)
+    holder.execute("BEGIN EXCLUSIVE")
+    monkeypatch.setattr("recsys.tracking.mlflow._PATIENCE", 0.1)
+    run = whole_run(MlflowTracker(made, experiment="shop", say=said.append), tmp_path / "files")
+    assert "database is locked" in said[0]
+    assert len(waiting(made)) == 1
+    holder.execute("ROLLBACK")
+    holder.close()
+    MlflowTracker(made, experiment="shop").send_leftovers()
+    client = client_of(made)
+    newest = max(runs_named(client, "pipeline"), key=lambda found: found.info.start_time)
+    assert newest.info.run_id != run.run_id
+    assert recorded(client, newest) == expected[0]
+
+
+LOSES = """
+    import sys
+    from pathlib import Path
+    from recsys.tracking.mlflow import MlflowTracker
+    workspace = Path(sys.argv[1])
+    tracker = MlflowTracker(workspace, experiment="shop", say=print)
+    run = tracker.start("lost", params={"seed": 3})
+    run.metric("loss", 0.5, 0)
+    (workspace / "mlflow.db").unlink()
+    run.metric("loss", 0.25, 1)
+    run.end()
+"""
+
+
+def test_a_database_lost_in_the_middle_is_made_again_with_all_of_the_run(made):
+    command = [sys.executable, "-c", textwrap.dedent(LOSES), str(made)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert told.count("tracking: ") == 1
+    assert "could not record metric loss" in told
+    MlflowTracker(made, experiment="shop").send_leftovers()
+    assert waiting(made) == []
+    client = client_of(made)
+    found = runs_named(client, "lost")
+    assert [(run.info.status, run.data.params) for run in found] == [("FINISHED", {"seed": "3"})]
+    assert [m.value for m in client.get_metric_history(found[0].info.run_id, "loss")] == [0.5, 0.25]
+
+
+def test_a_server_that_is_down_costs_no_run_and_no_password_is_shown(tmp_path, monkeypatch, said):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    with pytest.raises(WorkspaceError) as caught:
-        MlflowTracker(tmp_path, experiment="shop", uri="http://me:secret@127.0.0.1:9").start("x")
-    assert "no run can be recorded at http://127.0.0.1:9 (" in str(caught.value)
-    assert "secret" not in str(caught.value)
+    tracker = MlflowTracker(tmp_path, experiment="shop", uri="http://me:secret@127.0.0.1:9", say=said.append)
+    whole_run(tracker, tmp_path / "files")
+    assert said[0].startswith("tracking: could not record run pipeline at http://127.0.0.1:9 (")
+    assert "secret" not in "".join(said)
     assert not (tmp_path / "mlruns").exists()
+    assert len(waiting(tmp_path)) == 1
+    kept = [path.name for path in waiting(tmp_path)[0].rglob("*") if path.is_file()]
+    assert sorted(kept) == [".lock", "entries.jsonl", "manifest.json", "report.txt"]
+
+
+KILLED = """
+    import os, sys
+    from pathlib import Path
+    from recsys.tracking.mlflow import MlflowTracker
+    tracker = MlflowTracker(Path(sys.argv[1]), experiment="shop")
+    run = tracker.start("killed")
+    stage = tracker.start("stage", nested=True)
+    stage.metric("loss", 0.5, 0)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_runs_of_a_killed_process_are_closed_by_the_next(made):
+    command = [sys.executable, "-c", textwrap.dedent(KILLED), str(made)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    client = client_of(made)
+    assert [run.info.status for run in runs_named(client, "killed")] == ["RUNNING"]
+    with (waiting(made)[0] / "entries.jsonl").open("a") as file:
+        file.write('{"do": "metrics", "run": 1, "val')
+    MlflowTracker(made, experiment="shop").send_leftovers()
+    assert [run.info.status for run in runs_named(client, "killed")] == ["KILLED"]
+    stage = runs_named(client, "stage")[0]
+    assert (stage.info.status, stage.data.metrics) == ("KILLED", {"loss": 0.5})
+    assert len(client.get_metric_history(stage.info.run_id, "loss")) == 1, "sent twice, recorded once"
+    assert waiting(made) == []
+
+
+def test_a_journal_in_use_is_left_to_its_process(made):
+    tracker = MlflowTracker(made, experiment="shop")
+    run = tracker.start("alive")
+    MlflowTracker(made, experiment="shop").send_leftovers()
+    assert client_of(made).get_run(run.run_id).info.status == "RUNNING"
+    run.metric("loss", 1.0)
+    run.end()
+    assert client_of(made).get_run(run.run_id).info.status == "FINISHED"
+    with pytest.raises(RuntimeError, match="the run has ended; nothing can be recorded any more"):
+        run.metric("loss", 1.0)
 
 
 def _record(workspace, number):
@@ -238,6 +412,7 @@ def test_the_null_tracker_takes_everything_and_keeps_nothing(tmp_path):
         assert run.run_id is None
         assert tracker.register_model("shop", tmp_path, run) is None
     run.end()
+    tracker.send_leftovers()
     assert list(tmp_path.iterdir()) == []
 
 
