@@ -90,12 +90,12 @@ def hint(name: str, part: str) -> float:
     found = words(name)
     known = _HINTS[part]
     rest = [word for word in found if word not in known]
+    if len(rest) < len(found) and rest and all(word in _ID for word in rest):
+        return 3.0
     if "".join(found) in known or "_".join(found) in known or (found and not rest):
         return 2.5
     if len(rest) == len(found):
         return 0.0
-    if all(word in _ID for word in rest):
-        return 3.0
     # The last word names the thing: an "event time" is a time, a "user age" no user.
     return 2.0 if found[-1] in known else 1.0
 
