@@ -46,5 +46,9 @@ def _run(config: Config, context: StageContext) -> Metrics:
                 f"{name}: kept {table.kept:,} of {table.read:,} rows; {table.rejected:,} rejected "
                 f"(see rejected.parquet), {table.duplicates:,} duplicates dropped"
             )
+        if table.not_sampled:
+            context.say(
+                f"{name}: {table.not_sampled:,} rows are of users outside the sample of {config.data.sample:.3%}"
+            )
         metrics |= {f"{name}/{what}": getattr(table, what) for what in ("read", "kept", "rejected", "duplicates")}
     return metrics

@@ -182,11 +182,22 @@ def run(
         list[str] | None,
         typer.Option(metavar="STAGE", help="Run this stage even if it is up to date; may be repeated."),
     ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SHARE", help="A first look: only this share of the users, such as 1%, in a workspace of its own."
+        ),
+    ] = None,
     no_wait: NoWait = False,
     as_json: AsJson = False,
 ) -> None:
     """Runs the pipeline; what is up to date is skipped."""
     settings = _config(config, overrides)
+    if sample is not None:
+        # Not the workspace itself: the bundle of a sample must never be the newest one there.
+        workspace = f"{settings.workspace.rstrip('/')}-sample"
+        settings = _config(config, [*(overrides or ()), f"data.sample={_share(sample)}", f"workspace={workspace}"])
+        _say(f"a sample of {sample}, in {workspace}")
     from pipelines.run import run_pipeline
     from recsys.bundle.store import versions
     from recsys.data.public import ensure
@@ -490,6 +501,17 @@ def _bundle(path: Path, version: int | None) -> Path:
     from recsys.release.registry import serving_bundle
 
     return serving_bundle(_bundles(path), version)
+
+
+def _share(text: str) -> float:
+    """`1%` or `0.01`."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 1:
+        raise InputError(f"--sample {text}: expected a share of the users, such as 1% or 0.01")
+    return share
 
 
 def _say_if_new(user: str | None, *, known: bool) -> None:

@@ -95,6 +95,8 @@ class DataConfig(Settings):
     """`drop` keeps the first of the rows that agree in user, item, timestamp and request."""
     max_reject_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A larger share of rejected rows stops the run."""
+    sample: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Keep the whole log of this share of the users, for a first look at a large one; `recsys run --sample 1%` sets it."""
     positive: PositiveConfig | None = None
     """`null`: every event is a positive."""
 

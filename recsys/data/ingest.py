@@ -54,13 +54,14 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class TableReport:
-    """What became of the rows of a table: `read == kept + rejected + duplicates`."""
+    """What became of the rows of a table: `read == kept + rejected + duplicates + not_sampled`."""
 
     read: int
     kept: int
     rejected: int
     duplicates: int
     sources: tuple[SourceFile, ...]
+    not_sampled: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +187,22 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
     elif data.duplicates == "drop":
         key = [role for role in roles if role.name in ("user_id", "item_id", "timestamp", "request_id")]
         repeated = _repeated(table, key, good)
-    keep = ~_union(problems, table.num_rows) & ~repeated
+    bad = _union(problems, table.num_rows)
+    outside = np.zeros(table.num_rows, dtype=np.bool_)
+    if name == "interactions" and data.sample < 1:
+        outside = ~bad & ~repeated & ~_sampled(table["user_id"], data.sample)
+    keep = ~bad & ~repeated & ~outside
     read = sum(source.size for source in raw.sources)
     report = TableReport(
         read=read,
         kept=int(keep.sum()),
-        rejected=read - int(keep.sum()) - int(repeated.sum()),
+        rejected=read - int(keep.sum()) - int(repeated.sum()) - int(outside.sum()),
         duplicates=int(repeated.sum()),
+        not_sampled=int(outside.sum()),
         sources=tuple(SourceFile(str(source.path), source.size, source.sha256) for source in raw.sources),
     )
     rejected = _rejected(raw, problems, name)
-    _check(report, rejected, config, name, data.max_reject_share)
+    _check(report, rejected, config, name, data)
     if name == "interactions":
         table = table.append_column("row", pa.array(raw.row))
     return _Loaded(table.filter(pa.array(keep)), rejected, report)
@@ -277,6 +283,14 @@ def _repeated(table: pa.Table, key: Sequence[Role], among: Mask) -> Mask:
     return mask
 
 
+def _sampled(users: pa.ChunkedArray, share: float) -> Mask:
+    """The rows of the users whose hash falls into the first `share` of all hashes: the same users in every run."""
+    encoded = _chunk(users).dictionary_encode()
+    hashes = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False).astype(object), categorize=False)
+    chosen: Mask = (hashes < np.uint64(share * 2**64))[encoded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    return chosen
+
+
 def _rejected(raw: _Raw, problems: Sequence[_Problem], name: str) -> pa.Table:
     """One row a rejected row, with the first thing wrong with it, in the order of the files."""
     found: dict[tuple[int, int], tuple[str | None, str | None, str]] = {}
@@ -312,7 +326,8 @@ def _may_lack(role: Role, config: TableConfig, data: DataConfig, first: Path) ->
     return not (needed or "timestamp" in config.model_fields_set or role.column in column_names(first, config))
 
 
-def _check(report: TableReport, rejected: pa.Table, config: TableConfig, name: str, max_share: float) -> None:
+def _check(report: TableReport, rejected: pa.Table, config: TableConfig, name: str, data: DataConfig) -> None:
+    max_share = data.max_reject_share
     if report.rejected > max_share * report.read:
         first = [
             f"  {_place(row)}: found {_found(row['value'])}, {row['reason']}"
@@ -321,6 +336,11 @@ def _check(report: TableReport, rejected: pa.Table, config: TableConfig, name: s
         raise DataError(
             f"{config.path}: table {name}: found {report.rejected:,} of {report.read:,} rows rejected, "
             f"expected at most {max_share:.2%} (data.max_reject_share); the first of them:\n" + "\n".join(first)
+        )
+    if not report.kept and report.not_sampled:
+        raise DataError(
+            f"{config.path}: table {name}: found no user in a sample of {data.sample:.3%}, expected at least one; "
+            "raise data.sample"
         )
     if not report.kept:
         raise DataError(f"{config.path}: table {name}: found no row that could be kept, expected at least one")

@@ -175,6 +175,21 @@ def test_run_tells_scripts_what_happened(recsys, config, pipeline):
     assert recsys("run", config).out == "bundle: workspace/shop/bundles/12\n"
 
 
+@pytest.mark.parametrize("share", ["5%", "0.05"])
+def test_a_sample_runs_in_a_workspace_of_its_own(recsys, config, pipeline, share):
+    result = recsys("run", config, "--sample", share)
+    assert result.err.startswith(f"a sample of {share}, in workspace/shop-sample\n")
+    assert Path("workspace/shop-sample/latest.json").exists()
+    assert not Path("workspace/shop").exists()
+
+
+@pytest.mark.parametrize("share", ["0", "101%", "some", "-1%", "nan"])
+def test_a_share_that_is_none_is_refused(recsys, config, share):
+    result = recsys("run", config, "--sample", share)
+    message = f"Error: --sample {share}: expected a share of the users, such as 1% or 0.01\n"
+    assert (result.code, result.err) == (2, message)
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+from collections import Counter
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -600,6 +601,30 @@ def test_without_requests_they_need_not_agree_in_them(place):
 def test_duplicates_may_be_kept(place):
     place.write("e.csv", REPEATS)
     assert ratings(place, duplicates="keep") == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_a_sample_keeps_whole_users_and_the_same_ones_each_time(place):
+    rows = [(f"user {n % 500}", f"i{n % 7}", n) for n in range(3000)]
+    place.write("e.csv", "user_id,item_id,timestamp\n" + "".join(f"{u},{i},{t}\n" for u, i, t in rows))
+    kept = {}
+    for share in (0.05, 0.2):
+        table = place.ingest(sample=share).interactions
+        counts = Counter(column(table, "user_id"))
+        assert set(counts.values()) == {6}, "all events of a user, or none"
+        assert share * 500 / 2 < len(counts) < share * 500 * 2
+        report = place.report.tables["interactions"]
+        assert (report.kept, report.not_sampled) == (6 * len(counts), 3000 - 6 * len(counts))
+        assert place.ingest(sample=share).interactions.equals(table)
+        kept[share] = set(counts)
+    assert kept[0.05] < kept[0.2]
+
+
+def test_a_sample_without_users_says_so(place):
+    place.write("e.csv", "user_id,item_id,timestamp\nu,i,1\n")
+    with pytest.raises(
+        DataError, match=r"found no user in a sample of 0\.001%, expected at least one; raise data\.sample"
+    ):
+        place.ingest(sample=0.00001)
 
 
 def test_a_rejected_row_does_not_shadow_a_good_one(place):
