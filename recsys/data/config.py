@@ -96,7 +96,7 @@ class DataConfig(Settings):
     max_reject_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A larger share of rejected rows stops the run."""
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Keep the whole log of this share of the users, for a first look at a large one; `recsys run --sample 1%` sets it."""
+    """Keep the whole log of this share of the users, for a first look; `recsys run --sample 1%` sets it."""
     positive: PositiveConfig | None = None
     """`null`: every event is a positive."""
 
