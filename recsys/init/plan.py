@@ -35,6 +35,8 @@ _ENOUGH = 50
 """Requests of the rank window that can teach a ranker."""
 _SOME = 20
 """Requests of the rank window that can teach fusion its weights, or rows of each class an early stop."""
+_MOST_FOR_EASE = 10_000
+"""Items in the rows looked at, above which a route by item matrix takes more memory than a first run should."""
 _MIN_HISTORY = 3
 """Events before the one to predict that the two-tower asks for."""
 
@@ -252,9 +254,14 @@ def _routes(facts: Facts, cut: _Cut) -> tuple[dict[str, Mapped], str]:
         routes: dict[str, Mapped] = {
             "popular": {"kind": "popular", "half_life_days": None},
             "itemcf": {"kind": "itemcf", "distance_decay": 1, "query_decay": 1},
+            **_ease(facts),
         }
         return routes, "without order no decay, and no two-tower, which learns the next item from those before"
-    routes = {"popular": {"kind": "popular", "half_life_days": _half_life(facts.time)}, "itemcf": {"kind": "itemcf"}}
+    routes = {
+        "popular": {"kind": "popular", "half_life_days": _half_life(facts.time)},
+        "itemcf": {"kind": "itemcf"},
+        **_ease(facts, query_decay=0.97),
+    }
     learnable = max(cut.learnable, _elsewhere(facts))
     if learnable < 10 * _ENOUGH:
         return routes, f"{learnable:,} events with {_MIN_HISTORY} before them are too few for a two-tower"
@@ -262,6 +269,11 @@ def _routes(facts: Facts, cut: _Cut) -> tuple[dict[str, Mapped], str]:
     training: Mapped = {"epochs": 10 if small else 6, "batch_size": 128 if small else 1024, "threads": 1}
     routes["dssm"] = {"kind": "dssm", "embedding_dim": dim, "training": training}
     return routes, "what is popular, what goes with the last items, and a two-tower over history and features"
+
+
+def _ease(facts: Facts, **settings: float) -> dict[str, Mapped]:
+    """A regression of every item on all the others, where the matrix of them all is small enough to be inverted."""
+    return {"ease": {"kind": "ease", **settings}} if facts.items <= _MOST_FOR_EASE else {}
 
 
 def _elsewhere(facts: Facts) -> int:

@@ -159,7 +159,7 @@ def test_two_columns_without_time(recsys, tmp_path):
     assert code == 0, err
     config = written()
     assert (config.data.order, config.data.interactions.timestamp, config.split.kind) == ("none", None, "random")
-    assert {route.kind for route in config.routes.values()} == {"popular", "itemcf"}
+    assert {route.kind for route in config.routes.values()} == {"popular", "itemcf", "ease"}
     assert "without time nothing comes before anything" in out
     assert lives(recsys, "3")
 

@@ -29,7 +29,7 @@ def test_a_log_that_goes_on_is_cut_at_moments():
     found = plan(facts(300, 20))
     assert found.split["kind"] == "global_time"
     assert found.order == "timestamp"
-    assert set(found.routes) == {"popular", "itemcf", "dssm"}
+    assert set(found.routes) == {"popular", "itemcf", "ease", "dssm"}
     assert found.routes["popular"]["half_life_days"] == 25.0  # a quarter of 100 days
     assert found.fusion == {"weights": "fitted", "per_route": 200, "candidates": 200}
     assert found.ranking["samples"]["kind"] == "candidates"
@@ -66,7 +66,7 @@ def test_without_time_nothing_that_needs_order():
 
 def test_a_small_log_trains_nothing_it_cannot_teach():
     found = plan(facts(10, 10, items=8))
-    assert set(found.routes) == {"popular", "itemcf"}
+    assert set(found.routes) == {"popular", "itemcf", "ease"}
     assert (found.ranking, found.fusion["weights"], found.split["rank"]) == (None, "equal", 0)
     assert "too few to teach one" in found.why["ranking"]
     assert (found.fusion["candidates"], found.evaluation) == (8, {"ks": [5]})
