@@ -35,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
-data_app = typer.Typer(help="Public data sets.", no_args_is_help=True)
+data_app = typer.Typer(help="Public data sets and simulated worlds.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="The pipeline's YAML file.")]
@@ -140,6 +140,37 @@ def data_download(
     with DownloadDisplay() as display:
         paths = download(name, folder or Path("data") / name, progress=display)
     _print_json([str(path) for path in paths]) if as_json else typer.echo("\n".join(map(str, paths)))
+
+
+@data_app.command("synth", epilog="Example: recsys data synth --events 1000000 --folder data/synth --set drift=0")
+def data_synth(
+    events: Annotated[int, typer.Option(help="Rows: one for each item shown.")] = 1_000_000,
+    users: Annotated[int | None, typer.Option(help="By default one for every 100 events.")] = None,
+    items: Annotated[int | None, typer.Option(help="By default one for every 250 events.")] = None,
+    days: Annotated[int, typer.Option(help="Days of the log, a file each; the last is the test.")] = 30,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 42,
+    folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path("data/synth"),
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A strength, as in docs/simulated-world.md; may be repeated."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a simulated world that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Simulates users, items and clicks whose true preferences are known, and a configuration that runs on them."""
+    from recsys.data.synthetic.create import simulate
+    from recsys.data.synthetic.world import World
+    from recsys.terminal import DownloadDisplay
+
+    strengths = World.parse(settings or [])
+    world = World.of(events, **{"users": users, "items": items, "days": days, "seed": seed, **strengths})
+    with DownloadDisplay() as display:
+        made = simulate(world, folder, force=force, progress=display)
+    if as_json:
+        _print_json(made.summary())
+        return
+    typer.echo(f"written: {made.folder}: {world.events:,} events of {world.users:,} users, {made.clicks:,} clicks")
+    typer.echo(f"next:    recsys run {made.config}")
 
 
 @app.command("init", epilog="Example: recsys init --interactions events.csv --items items.csv --out shop.yaml")
