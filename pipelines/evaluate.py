@@ -1,6 +1,7 @@
 """`evaluate`: the bundle answers the requests of the test window; every reported number comes from it."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -9,10 +10,12 @@ from pipelines.inputs import Features, Log, request_queries, withheld_length
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
 from recsys.data.split import TEST, protocol
+from recsys.data.synthetic.oracle import Oracle, oracle_files
 from recsys.errors import DataError
 from recsys.evaluation.funnel_metrics import evaluate_funnel, evaluate_rows
 from recsys.evaluation.lists import write_lists
 from recsys.evaluation.report import write_report
+from recsys.evaluation.truth import Truth
 from recsys.features.batch import QueryBatch
 from recsys.features.history import Requests, row_requests, window_requests
 from recsys.funnel.runtime import Funnel
@@ -28,6 +31,7 @@ def stage(config: Config) -> Stage:
         config={"evaluation": config.evaluation, "name": config.name, "split": config.split},
         inputs=("ingest", "split", "features", "bundle"),
         modules=("pipelines.evaluate",),
+        files=() if config.evaluation.oracle is None else oracle_files(Path(config.evaluation.oracle)),
         seed=config.seed,
     )
 
@@ -51,6 +55,15 @@ def _run(config: Config, context: StageContext) -> Metrics:
         logits = funnel.score_rows(asked(row_requests(log.events, histories, at)), log.events.item[at][:, None])[:, 0]
         rows = evaluate_rows(log.events.positive[at], logits, log.events.user[at])
     rng = np.random.default_rng(context.seed)
-    evaluation = evaluate_funnel(funnel, requests, asked(requests), config.evaluation, rng=rng, rows=rows)
+    truth = None if config.evaluation.oracle is None else _truth(Path(config.evaluation.oracle), log)
+    queries = asked(requests)
+    evaluation = evaluate_funnel(funnel, requests, queries, config.evaluation, rng=rng, rows=rows, truth=truth)
     write_lists(funnel, requests, evaluation, context.folder)
     return write_report(evaluation, context.folder, title=config.name, protocol=protocol(config.split))
+
+
+def _truth(folder: Path, log: Log) -> Truth:
+    """The oracle's vectors in the order of the catalogues."""
+    oracle = Oracle.load(folder)
+    users, items = oracle.user_codes(log.users.ids), oracle.item_codes(log.items.ids)
+    return Truth(oracle.users[users], oracle.items[items])

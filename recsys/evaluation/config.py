@@ -19,3 +19,5 @@ class EvaluationConfig(Settings):
     )
     bootstrap: PositiveInt = 1000
     """Resamples behind a confidence interval."""
+    oracle: str | None = None
+    """Folder of a simulated world (`recsys data synth`): lists are also judged by what users would really click."""

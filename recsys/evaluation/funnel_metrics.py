@@ -27,6 +27,7 @@ from recsys.evaluation.results import (
     StageResult,
 )
 from recsys.evaluation.slices import HISTORY_SLICES, POPULARITY_SLICES, history_slice, popularity_slice
+from recsys.evaluation.truth import Truth, judge
 from recsys.features.batch import Codes, Floats, QueryBatch
 from recsys.features.history import Requests
 from recsys.funnel.runtime import Funnel
@@ -76,6 +77,7 @@ def evaluate_funnel(
     *,
     rng: np.random.Generator,
     rows: RowMetrics | None = None,
+    truth: Truth | None = None,
 ) -> FunnelEvaluation:
     """Asks the funnel every request and measures each of its stages.
 
@@ -86,6 +88,7 @@ def evaluate_funnel(
         config: list lengths and resamples; 10 is always among the list lengths.
         rng: draws resamples and, of a large window, the requests whose candidates the ranker is measured on.
         rows: the ranker's figures where labelled rows exist (`evaluate_rows`); `None` takes them over candidates.
+        truth: what users would really click, on a simulated world.
 
     Raises:
         DataError: there are no requests, or one has no positive.
@@ -117,6 +120,7 @@ def evaluate_funnel(
         ),
         codes=answers.codes,
         scores=answers.scores,
+        truth=None if truth is None else judge(truth, requests.user, answers.top, rng, resamples=config.bootstrap),
     )
 
 

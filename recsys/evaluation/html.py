@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recsys.evaluation.plots import Plot
 from recsys.evaluation.results import AT, FUNNEL, LABELS, FunnelEvaluation, SliceTable
-from recsys.evaluation.text import headline_columns, loss_line, ranker_line, size_line, verdict
+from recsys.evaluation.text import headline_columns, loss_line, ranker_line, regret_line, size_line, verdict
 from recsys.metrics.bootstrap import Interval
 
 __all__ = ["render_html"]
@@ -56,7 +56,8 @@ def _key_figures(evaluation: FunnelEvaluation) -> str:
 
 
 def _sentences(evaluation: FunnelEvaluation) -> list[str]:
-    return [] if evaluation.ranker is None else [_paragraph(ranker_line(evaluation.ranker))]
+    ranker = [] if evaluation.ranker is None else [_paragraph(ranker_line(evaluation.ranker))]
+    return ranker if evaluation.truth is None else [*ranker, _paragraph(regret_line(evaluation.truth))]
 
 
 def _comparisons(evaluation: FunnelEvaluation) -> str:
@@ -80,6 +81,11 @@ def _stages(evaluation: FunnelEvaluation) -> str:
         [escape(s.name), *(_interval(s.metrics[m][k]) for m, k in columns), f"{s.coverage:.1%}", f"{s.gini:.3f}"]
         for s in evaluation.stages
     ]
+    if evaluation.truth is not None:
+        header.append(f"true NDCG@{AT}")
+        rows = [
+            [*row, _interval(evaluation.truth.ndcg[s.name])] for row, s in zip(rows, evaluation.stages, strict=True)
+        ]
     return _table("Mean over requests, with its 95 % interval below", header, rows, strong=FUNNEL)
 
 

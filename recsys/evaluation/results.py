@@ -20,6 +20,7 @@ __all__ = [
     "SliceRow",
     "SliceTable",
     "StageResult",
+    "TruthResult",
 ]
 
 AT = 10
@@ -142,6 +143,19 @@ class SliceTable:
 
 
 @dataclass(frozen=True, slots=True)
+class TruthResult:
+    """The first 10 places against the best that could stand there.
+
+    Attributes:
+        ndcg: by stage, NDCG@10 with the true click probabilities as gains: the share of the oracle's discounted clicks.
+        regret: of the funnel, how much lower the mean click probability of its places is than that of the best items.
+    """
+
+    ndcg: Mapping[str, Interval]
+    regret: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class FunnelEvaluation:
     """Everything a report says.
 
@@ -159,6 +173,7 @@ class FunnelEvaluation:
         slices: the same metrics for parts of the requests or positives.
         codes: `(Q, K)` the answers, K the longest list length, padded with −1.
         scores: `(Q, K)` their scores, −inf at padding.
+        truth: against the best lists there could be; `None` where nobody knows them.
     """
 
     requests: int
@@ -174,6 +189,7 @@ class FunnelEvaluation:
     slices: tuple[SliceTable, ...]
     codes: Codes
     scores: Floats
+    truth: TruthResult | None = None
 
     def stage(self, name: str) -> StageResult:
         """The stage of this name. Raises `KeyError` when there is none."""
@@ -192,6 +208,8 @@ class FunnelEvaluation:
         yield from _loss(self.loss)
         if self.ranker is not None:
             yield from ((f"ranker/{name}", getattr(self.ranker, name)) for name in ("auc", "gauc", "logloss"))
+        if self.truth is not None:
+            yield from _truth(self.truth)
         yield from (("requests", self.requests), ("positives", self.positives))
 
 
@@ -231,6 +249,12 @@ def _loss(loss: LossAttribution) -> Iterator[tuple[str, float]]:
     yield f"loss/ranking@{loss.k}", loss.ranking
     yield f"loss/no_room@{loss.k}", loss.no_room
     yield "loss/recall", loss.recall
+
+
+def _truth(truth: TruthResult) -> Iterator[tuple[str, float]]:
+    for stage, share in truth.ndcg.items():
+        yield from _interval(f"{stage}/true_ndcg@{AT}", share)
+    yield from _interval(f"{FUNNEL}/regret@{AT}", truth.regret)
 
 
 def _slices(tables: tuple[SliceTable, ...]) -> Iterator[tuple[str, float]]:

@@ -13,6 +13,7 @@ from recsys.evaluation.results import (
     LossAttribution,
     RowMetrics,
     SliceTable,
+    TruthResult,
 )
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "headline_columns",
     "loss_line",
     "ranker_line",
+    "regret_line",
     "render_text",
     "size_line",
     "verdict",
@@ -41,6 +43,7 @@ def render_text(evaluation: FunnelEvaluation, *, title: str, protocol: str, note
         [title, size_line(evaluation), f"Protocol: {protocol}"],
         _stages(evaluation),
         _found(evaluation),
+        _truth(evaluation.truth) if evaluation.truth is not None else [],
         *(_slices(table, evaluation.best_route) for table in evaluation.slices),
         list(notes),
     ]
@@ -77,6 +80,15 @@ def ranker_line(ranker: RowMetrics) -> str:
     )
 
 
+def regret_line(truth: TruthResult) -> str:
+    """What the funnel's lists lack to the best there could be."""
+    lost = truth.regret
+    return (
+        f"Regret@{AT}: a place in the funnel's list gets {lost.mean:.4f} [{lost.low:.4f}, {lost.high:.4f}] fewer "
+        "clicks than in the best"
+    )
+
+
 def comparison_line(comparison: Comparison) -> str:
     """The difference, its interval, and what it says."""
     value = comparison.difference
@@ -109,6 +121,15 @@ def _found(evaluation: FunnelEvaluation) -> list[str]:
         f"Coverage@{AT} {funnel.coverage:.1%} of the catalogue, Gini@{AT} {funnel.gini:.3f}",
         f"95 % intervals from {evaluation.resamples:,} bootstrap resamples of the requests",
     ]
+
+
+def _truth(truth: TruthResult) -> list[str]:
+    rows = [
+        [_short(stage), f"{share.mean:.4f}", f"{share.low:.4f} to {share.high:.4f}"]
+        for stage, share in truth.ndcg.items()
+    ]
+    title = f"True NDCG@{AT}: share of the discounted clicks that the best list would get"
+    return [title, *_table(["", "share", "95 % interval"], rows), regret_line(truth)]
 
 
 def _slices(table: SliceTable, best_route: str) -> list[str]:

@@ -20,6 +20,7 @@ from recsys.evaluation.results import (
     SliceRow,
     SliceTable,
     StageResult,
+    TruthResult,
 )
 from recsys.evaluation.slices import HISTORY_SLICES, POPULARITY_SLICES, history_slice, popularity_slice
 from recsys.evaluation.text import render_text, verdict
@@ -154,6 +155,22 @@ def test_a_difference_is_told_from_chance(value, expected):
 def test_without_a_ranker_the_text_says_nothing_of_one(evaluation):
     text = render_text(replace(evaluation, ranker=None), title="t", protocol=PROTOCOL)
     assert "Ranker" not in text
+
+
+def test_what_is_true_is_told_where_it_is_known(evaluation, tmp_path):
+    shares = {name: Interval(level / 2, level / 2 - 0.1, level / 2 + 0.1) for name, level in STAGES.items()}
+    known = replace(evaluation, truth=TruthResult(shares, Interval(0.0625, 0.0612, 0.0638)))
+    figures = write_report(known, tmp_path, title="shop", protocol=PROTOCOL)
+    assert (figures["funnel/true_ndcg@10"], figures["funnel/true_ndcg@10/low"]) == (0.6, 0.5)
+    assert figures["funnel/regret@10"] == 0.0625
+    regret = "Regret@10: a place in the funnel's list gets 0.0625 [0.0612, 0.0638] fewer clicks than in the best"
+    text = (tmp_path / "report.txt").read_text()
+    assert regret in text
+    assert re.search(r"^funnel +0\.6000 +0\.5000 to 0\.7000$", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 100
+    page = (tmp_path / "report.html").read_text()
+    assert "true NDCG@10" in page
+    assert "fewer clicks than in the best" in page
 
 
 def test_the_page_needs_nothing_and_runs_nothing(evaluation, tmp_path):
