@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
 
 from recsys.evaluation.results import (
     AT,
@@ -150,6 +149,9 @@ def _label_ends(axes: "Axes", x: float, ends: Sequence[tuple[float, str]], color
 
 def _spread(values: Sequence[float], gap: float) -> NDArray[np.float64]:
     """The positions nearest to ascending values that are at least `gap` apart (least squares)."""
+    # It takes a sixth of a second to import, which a run with nothing to do must not pay.
+    from scipy.optimize import isotonic_regression
+
     steps = gap * np.arange(len(values))
     moved: NDArray[np.float64] = isotonic_regression(np.asarray(values) - steps).x
     return moved + steps
