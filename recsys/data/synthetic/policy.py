@@ -39,7 +39,7 @@ class Shelf:
 def stock(world: World, items: Items, day: int) -> Shelf:
     """The shelf of a day."""
     plain = items.plain(world, day)
-    weights = np.exp(2 * plain[:, 0].astype(np.float64))
+    weights = np.exp(3 * plain[:, 0].astype(np.float64))
     popular = _table(np.arange(len(plain)), weights, _TABLE)
     by_category = np.empty((world.categories, _SMALL_TABLE), np.int32)
     for category in range(world.categories):

@@ -59,12 +59,12 @@ class World:
     dimensions: int = 16
     newcomers: float = 0.3
     click_rate: float = 0.1
-    popularity: float = 0.5
+    popularity: float = 0.3
     freshness: float = 0.5
     freshness_days: float = 3.0
-    taste: float = 1.2
+    taste: float = 1.5
     drift: float = 0.03
-    cross: float = 0.8
+    cross: float = 1.0
     price_cross: float = 0.6
     parity: float = 0.5
     session: float = 2.0
