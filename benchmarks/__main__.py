@@ -12,6 +12,7 @@ BENCHMARKS = {
     "recommend": "benchmarks.recommend",
     "funnel": "benchmarks.funnel",
     "click": "benchmarks.click",
+    "world": "benchmarks.world",
 }
 """Name to module; each has `run() -> dict` with `ours`, and where there is one `target`."""
 

@@ -44,7 +44,7 @@ def _run(config: Config, context: StageContext) -> Metrics:
         if table.rejected or table.duplicates:
             context.say(
                 f"{name}: kept {table.kept:,} of {table.read:,} rows; {table.rejected:,} rejected "
-                f"(see rejected.parquet), {table.duplicates:,} duplicates dropped"
+                f"(see {config.workspace}/artifacts/ingest/*/rejected.parquet), {table.duplicates:,} duplicates dropped"
             )
         if table.not_sampled:
             context.say(

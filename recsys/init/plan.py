@@ -268,7 +268,7 @@ def _routes(facts: Facts, cut: _Cut) -> tuple[dict[str, Mapped], str]:
     dim, small = (16 if facts.rows < 50_000 else 32 if facts.rows < 1_000_000 else 64), learnable < 20_000
     training: Mapped = {"epochs": 10 if small else 6, "batch_size": 128 if small else 1024, "threads": 1}
     routes["dssm"] = {"kind": "dssm", "embedding_dim": dim, "training": training}
-    return routes, "what is popular, what goes with the last items, and a two-tower over history and features"
+    return routes, "what is popular, what goes with what, and a two-tower over history and features"
 
 
 def _ease(facts: Facts, **settings: float) -> dict[str, Mapped]:
