@@ -47,11 +47,11 @@ class Ids:
         self.items = _ids("i", world.items)
 
 
-def log_table(world: World, ids: Ids, nature: Nature, block: Block, *, day: int, first_request: int) -> pa.Table:
+def log_table(nature: Nature, ids: Ids, block: Block, *, day: int, first_request: int) -> pa.Table:
     """What is logged of a block, in the columns of `INTERACTIONS`."""
     requests, length = block.item.shape
     n = requests * length
-    midnight = np.datetime64(world.time(day).replace(tzinfo=None), "us")
+    midnight = np.datetime64(nature.world.time(day).replace(tzinfo=None), "us")
     # Milliseconds, as logs have them.
     time = midnight + np.round(block.seconds * 1000).astype(np.int64) * np.timedelta64(1000, "us")
     columns = [

@@ -26,7 +26,7 @@ from recsys.errors import InputError
 __all__ = ["Simulated", "simulate"]
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is going on, the bytes written, and an estimate of the bytes in all."""
+"""Called with what is going on, the bytes written, and an estimate of the bytes in all; by another thread."""
 
 _OURS = frozenset({"interactions", "oracle", "users.parquet", "items.parquet", "config.yaml", "world.json"})
 
@@ -121,61 +121,91 @@ def _write_world(world: World, into: Path, folder: Path, threads: int, progress:
         (into / name).mkdir()
     write_parquet(users_table(world, ids, users), into / "users.parquet")
     write_parquet(items_table(world, ids, items), into / "items.parquet")
-    clicks = written = 0
-    with ThreadPoolExecutor(threads) as pool:
+    log = _Log(nature, ids, into, progress)
+    _simulate_days(nature, ids, log, into / "oracle", threads)
+    (into / "config.yaml").write_text(pipeline_config(world, folder), encoding="utf-8")
+    _write_parameters(nature, into)
+    return log.clicks
+
+
+class _Log:
+    """Writes the log and the truth, a block at a time. Called by one thread, so that others can simulate meanwhile."""
+
+    def __init__(self, nature: Nature, ids: Ids, into: Path, progress: Progress | None) -> None:
+        self.clicks = 0
+        self._nature, self._ids, self._into, self._progress = nature, ids, into, progress
+        self._written = self._requests = self._events = 0
+
+    def open(self, day: int) -> None:
+        """Begins the files of a day."""
+        name = f"day-{day:03d}.parquet"
+        self._day = day
+        self._paths = [self._into / "interactions" / name, self._into / "oracle" / name]
+        self._log = pq.ParquetWriter(self._paths[0], INTERACTIONS, **_WRITER, use_dictionary=_REPEATED)
+        self._truth = pq.ParquetWriter(self._paths[1], TRUTH, **_WRITER, use_dictionary=False)
+
+    def add(self, block: Block) -> None:
+        """Writes a block of the day; of the last request of all, no more than there are events."""
+        left = self._nature.world.events - self._events
+        logged = log_table(self._nature, self._ids, block, day=self._day, first_request=self._requests).slice(0, left)
+        self._log.write_table(logged)
+        self._truth.write_table(truth_table(block).slice(0, left))
+        self.clicks += int(np.count_nonzero(block.click.ravel()[:left]))
+        self._requests += len(block.user)
+        self._events += logged.num_rows
+
+    def close(self) -> None:
+        """Ends the files of the day."""
+        self._log.close()
+        self._truth.close()
+        self._written += sum(path.stat().st_size for path in self._paths)
+        if self._progress is not None:
+            total = self._written * self._nature.world.events // self._events
+            self._progress("simulating", self._written, total)
+
+
+def _simulate_days(nature: Nature, ids: Ids, log: _Log, folder: Path, threads: int) -> None:
+    """Simulates day after day; what is done is written while the next is simulated."""
+    world, waiting = nature.world, deque[Future[None]]()
+    with ThreadPoolExecutor(threads) as pool, ThreadPoolExecutor(1) as writer:
         for number in range(world.days):
             day = open_day(nature, number)
             if number == world.days - 1:
-                _write_oracle(nature, ids, day, into / "oracle")
-            clicks += _write_day(nature, ids, day, into, pool, 2 * threads)
-            written += (into / "interactions" / _day_file(number)).stat().st_size
-            if progress is not None:
-                progress("simulating", written, written * world.events // world.events_before(number + 1))
-    (into / "config.yaml").write_text(pipeline_config(world, folder), encoding="utf-8")
-    _write_parameters(nature, into)
-    return clicks
-
-
-def _write_day(nature: Nature, ids: Ids, day: Day, into: Path, pool: ThreadPoolExecutor, ahead: int) -> int:
-    """Writes the log and the truth of a day; returns its clicks."""
-    world, clicks = nature.world, 0
-    left = world.events_before(day.number + 1) - world.events_before(day.number)
-    request = world.requests_before(day.number)
-    name = _day_file(day.number)
-    with (
-        pq.ParquetWriter(into / "interactions" / name, INTERACTIONS, **_WRITER, use_dictionary=_REPEATED) as log,
-        pq.ParquetWriter(into / "oracle" / name, TRUTH, **_WRITER, use_dictionary=False) as truth,
-    ):
-        for block in _in_turn(nature, day, pool, ahead):
-            logged = log_table(world, ids, nature, block, day=day.number, first_request=request).slice(0, left)
-            log.write_table(logged)
-            truth.write_table(truth_table(block).slice(0, left))
-            clicks += int(np.count_nonzero(block.click.ravel()[:left]))
-            request += len(block.user)
-            left -= logged.num_rows
-    return clicks
+                waiting.append(writer.submit(_write_oracle, _oracle(nature, ids, day), world, day, folder))
+            waiting.append(writer.submit(log.open, number))
+            for block in _in_turn(nature, day, pool, 2 * threads):
+                waiting.append(writer.submit(log.add, block))
+                # Memory holds no more blocks than this, however far ahead of the disk the simulation is.
+                while len(waiting) > 4 * threads:
+                    waiting.popleft().result()
+            waiting.append(writer.submit(log.close))
+        while waiting:
+            waiting.popleft().result()
 
 
 def _in_turn(nature: Nature, day: Day, pool: ThreadPoolExecutor, ahead: int) -> Iterator[Block]:
     """The blocks of a day in order, with a few in the making: memory does not grow with the day."""
-    waiting: deque[Future[Block]] = deque()
+    making: deque[Future[Block]] = deque()
     for block in day.blocks():
-        waiting.append(pool.submit(simulate_block, nature, day, block))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        making.append(pool.submit(simulate_block, nature, day, block))
+        if len(making) >= ahead:
+            yield making.popleft().result()
+    while making:
+        yield making.popleft().result()
 
 
-def _write_oracle(nature: Nature, ids: Ids, day: Day, folder: Path) -> None:
-    world, everyone = nature.world, np.arange(nature.world.users)
+def _oracle(nature: Nature, ids: Ids, day: Day) -> Oracle:
+    """The truth before the first request of a day."""
     crossed = nature.users.crossed.copy()
-    crossed[:, :-2] += np.float32(world.session) * nature.interest
-    plain = nature.users.plain(world, everyone, day.number)
+    crossed[:, :-2] += np.float32(nature.world.session) * nature.interest
+    plain = nature.users.plain(nature.world, np.arange(nature.world.users), day.number)
     items = np.concatenate([day.shelf.plain, nature.items.crossed], axis=1)
     # The offset goes with the users' 1, into the items' popularity.
     items[:, 0] += np.float32(nature.offset)
-    oracle = Oracle(ids.users, ids.items, np.concatenate([plain, crossed], axis=1), items)
+    return Oracle(ids.users, ids.items, np.concatenate([plain, crossed], axis=1), items)
+
+
+def _write_oracle(oracle: Oracle, world: World, day: Day, folder: Path) -> None:
     oracle.save(folder)
     oracle.save_best(folder, np.sort(day.users[: world.oracle_users]), world.oracle_length)
 
@@ -190,10 +220,6 @@ def _write_parameters(nature: Nature, into: Path) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _day_file(number: int) -> str:
-    return f"day-{number:03d}.parquet"
 
 
 # Readers get plain strings, whatever the writer was handed.

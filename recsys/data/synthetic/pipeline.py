@@ -33,7 +33,8 @@ def pipeline_config(world: World, folder: Path) -> str:
         "@USERS@": where["users.parquet"],
         "@ITEMS@": where["items.parquet"],
         "@SPLIT@": _split(world),
-        "@BATCH@": str(4096 if world.events >= 300_000 else 512),
+        "@ORACLE@": json.dumps(folder.as_posix()),
+        "@BATCH@": str(64 if world.events >= 300_000 else 16),
     }.items():
         text = text.replace(key, value)
     return text
@@ -101,7 +102,9 @@ routes:
 
 ranking:
   model: {kind: deepfm, embedding_dim: 8, hidden: [64, 32]}
-  samples: {kind: events}                # what was shown and not clicked is the negative
+  # The rows themselves (kind: events) would teach what is clicked among the few items that were shown; asked about a
+  # whole catalogue, such a ranker trusts what it has never seen too much.
+  samples: {kind: candidates, candidate_negatives: 50}
   loss: bce
   training:
     epochs: 3
@@ -112,4 +115,6 @@ ranking:
 
 policy: {exclude_seen: never}            # here an item can be clicked again
 refit: recall
+
+evaluation: {oracle: @ORACLE@}           # lists are also judged by what users would really click
 """
