@@ -32,6 +32,7 @@ def pipeline_config(world: World, folder: Path) -> str:
         "@INTERACTIONS@": where["interactions"],
         "@USERS@": where["users.parquet"],
         "@ITEMS@": where["items.parquet"],
+        "@FOLDER@": json.dumps(folder.as_posix()),
         "@SPLIT@": _split(world),
         "@ORACLE@": json.dumps(folder.as_posix()),
         "@BATCH@": str(64 if world.events >= 300_000 else 16),
@@ -62,7 +63,7 @@ workspace: workspace/@NAME@
 seed: @SEED@
 
 data:
-  interactions:                          # a row for each item shown, ten in a request
+  interactions:                          # a row for each item shown
     path: @INTERACTIONS@
     labels: [click, like, order_value]
     context: {device: categorical}
