@@ -415,6 +415,7 @@ class TestConfig:
         assert config.data.interactions.path == (folder / "interactions").as_posix()
         assert set(config.routes) == {"popular", "itemcf", "dssm"}
         assert config.ranking.model.kind == "deepfm"
+        assert config.evaluation.oracle == folder.as_posix()
         first = (folder / "config.yaml").read_text().splitlines()[0]
         assert first == f"# Run me: recsys run {(folder / 'config.yaml').as_posix()}"
 
