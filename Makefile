@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format bench ui clean
+.PHONY: help install demo test test-slow check format docs bench ui clean
 
 help: ## Lists what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ test-slow: $(VENV)/.dev ## Quality floors on real data (needs the network once)
 format: $(VENV)/.dev ## Formats the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.dev ## Writes docs/configuration.md from the models
+	@$(BIN)/python docs/reference.py
 
 bench: $(VENV)/.dev ## The benchmarks behind the README's numbers
 	@$(BIN)/python -m benchmarks

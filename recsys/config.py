@@ -25,6 +25,7 @@ class PolicyConfig(Settings):
     """Rules of the funnel, the same in evaluation and in service."""
 
     exclude_seen: Literal["never", "always", "recent"] = "always"
+    """Whether items of the own history are withheld: groceries are bought again, films are not."""
     recent: PositiveInt = 50
     """With `recent`: how many of the last items count as seen."""
 
@@ -33,6 +34,7 @@ class TrackingConfig(Settings):
     """Where runs are recorded."""
 
     kind: Literal["mlflow", "none"] = "mlflow"
+    """`none` records nothing."""
     uri: str | None = None
     """`null`: SQLite inside the workspace."""
     experiment: str | None = None
@@ -43,21 +45,31 @@ class Config(Settings):
     """A pipeline, from log to bundle."""
 
     name: Name
+    """Of the pipeline; also of the experiment and the registered model."""
     workspace: str
     """Folder of artifacts, runs and bundles, relative to where the command runs."""
     seed: int = 42
+    """Of all randomness: same seed, same machine, same bytes."""
     data: DataConfig
+    """Where the tables are and which column plays which part."""
     split: SplitConfig
+    """How the log is cut into windows: recall, rank, valid, test."""
     features: FeaturesConfig = FeaturesConfig()
+    """How columns become model inputs."""
     routes: Annotated[dict[Name, RouteConfig], Field(min_length=1)]
+    """What finds candidates, under names of your choice."""
     fusion: FusionConfig = FusionConfig()
+    """How the lists of the routes become one."""
     ranking: RankingConfig | None = None
     """`null`: the fused list is the answer."""
     policy: PolicyConfig = PolicyConfig()
+    """Rules of the answer."""
     refit: Literal["none", "recall", "all"] = "recall"
     """What is fitted again on everything before the test window once settings are chosen."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    """What is reported."""
     tracking: TrackingConfig = TrackingConfig()
+    """Where runs are recorded."""
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -25,6 +25,7 @@ class ColumnConfig(Settings):
     """How one feature column is read."""
 
     kind: ColumnKind
+    """What the values are."""
     separator: str = " "
     """Splits a `multi_categorical` cell of a CSV file; Parquet lists need none."""
 
@@ -36,7 +37,9 @@ class TableConfig(Settings):
     """A CSV, TSV or Parquet file, a folder of them, or a glob."""
 
     path: str
+    """Relative to where the command runs."""
     format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
+    """`auto` goes by the extension."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """CSV only; `null` means: comma for .csv, tab for .tsv."""
 
@@ -45,31 +48,43 @@ class InteractionsConfig(TableConfig):
     """The event log: who did what to which item, when."""
 
     user_id: str = "user_id"
+    """Name of the column, as everywhere here."""
     item_id: str = "item_id"
+    """Name of the column."""
     timestamp: str | None = "timestamp"
+    """Of the event."""
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns", "text"] = "auto"
+    """`auto` tells text from numbers, and the unit of numbers by their size."""
     labels: tuple[str, ...] = ()
     """Numeric label columns: click, rating, watch time, order value."""
     context: Columns = Field(default_factory=dict)
     """Columns known when the request is made: device, hour, place."""
     request_id: str | None = None
+    """One list that was shown: the rows of a request are judged together."""
     exposed: str | None = None
+    """1 where the item was shown."""
     position: str | None = None
+    """Place in the list that was shown, from 1."""
     propensity: str | None = None
+    """Probability that the place was looked at."""
 
 
 class UsersConfig(TableConfig):
     """One row a user."""
 
     user_id: str = "user_id"
+    """Name of the column."""
     columns: Columns = Field(default_factory=dict)
+    """Feature columns by name."""
 
 
 class ItemsConfig(TableConfig):
     """One row an item."""
 
     item_id: str = "item_id"
+    """Name of the column."""
     columns: Columns = Field(default_factory=dict)
+    """Feature columns by name."""
     title: str | None = None
     """The text column shown to people; never a model input by itself."""
 
@@ -78,7 +93,9 @@ class PositiveConfig(Settings):
     """An event is a positive when this label reaches this value."""
 
     label: str
+    """One of `interactions.labels`."""
     at_least: float
+    """The smallest value that counts."""
 
 
 class DataConfig(Settings):
@@ -87,8 +104,11 @@ class DataConfig(Settings):
     dataset: str | None = None
     """A public data set to download when the files below are missing: see `recsys data download --help`."""
     interactions: InteractionsConfig
+    """Who did what to which item, when."""
     users: UsersConfig | None = None
+    """What is known of users."""
     items: ItemsConfig | None = None
+    """What is known of items."""
     order: Literal["timestamp", "row", "none"] = "timestamp"
     """What puts a user's events in order. With `none`, order-aware routes and time decay are refused."""
     duplicates: Literal["drop", "keep"] = "drop"

@@ -45,8 +45,11 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 class _Shares(Settings):
     rank: Share = 0.1
+    """Share that teaches fusion and ranker, on candidates of routes that have not seen it."""
     valid: Share = 0.1
+    """Share that settings are chosen on."""
     test: Share = 0.1
+    """Share that is reported."""
 
     @model_validator(mode="after")
     def _leaves_recall(self) -> Self:

@@ -17,6 +17,7 @@ class EvaluationConfig(Settings):
         50,
         100,
     )
+    """List lengths; 10 is always among them."""
     bootstrap: PositiveInt = 1000
     """Resamples behind a confidence interval."""
     oracle: str | None = None

@@ -27,7 +27,9 @@ class MultiCategorical(_Transform):
 
     kind: Literal["multi_categorical"]
     min_count: PositiveInt = 1
+    """Rarer values share the out-of-vocabulary row."""
     max_length: PositiveInt = 16
+    """Further values of a row are left out."""
 
 
 class Hashed(_Transform):
@@ -35,6 +37,7 @@ class Hashed(_Transform):
 
     kind: Literal["hashed"]
     buckets: PositiveInt = 2**16
+    """Rows; values that meet in one share it."""
 
 
 class Standard(_Transform):
@@ -60,6 +63,7 @@ class Quantile(_Transform):
 
     kind: Literal["quantile"]
     buckets: PositiveInt = 10
+    """Of about as many values each."""
 
 
 class TimePart(_Transform):
@@ -67,6 +71,7 @@ class TimePart(_Transform):
 
     kind: Literal["time"]
     part: Literal["hour", "weekday", "day", "month", "year"] = "hour"
+    """Which part."""
 
 
 Transform = Annotated[
@@ -92,6 +97,10 @@ class FeaturesConfig(Settings):
     """
 
     user: dict[str, Transform] | None = None
+    """Of the users table, by name."""
     item: dict[str, Transform] | None = None
+    """Of the items table, by name."""
     context: dict[str, Transform] | None = None
+    """Of the log's context columns, by name."""
     history: HistoryConfig = HistoryConfig()
+    """What the user did before."""

@@ -54,15 +54,20 @@ class TwoTowerOptimiser(OptimiserConfig):
     """Defaults of a two-tower."""
 
     learning_rate: PositiveFloat = 5e-3
+    """Of the first step; see `schedule`."""
 
 
 class TwoTowerTraining(TrainingConfig):
     """Defaults of a two-tower: large batches, as the other requests' items are the negatives."""
 
     epochs: PositiveInt = 6
+    """Passes over the events."""
     batch_size: PositiveInt = 1024
+    """Requests a step: each has the items of all others as negatives."""
     patience: NonNegativeInt = 0
+    """Epochs without a better validation figure before training stops; routes have none."""
     optimiser: TwoTowerOptimiser = TwoTowerOptimiser()
+    """How weights are updated."""
 
 
 class DSSMConfig(Settings):
@@ -70,12 +75,15 @@ class DSSMConfig(Settings):
 
     kind: Literal["dssm"]
     embedding_dim: PositiveInt = 64
+    """Length of the vectors of queries and items."""
     hidden: tuple[PositiveInt, ...] = (128,)
     """Layers that correct the decayed mean of the history."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.4
     """On item vectors; half of it on hidden layers."""
     temperature: PositiveFloat = 0.07
+    """Divides cosines: the smaller, the more the hardest negatives count."""
     logq_correction: bool = True
+    """Takes back that popular items are drawn as negatives more often."""
     history_length: PositiveInt = 20
     """The most recent items the query tower reads."""
     min_history: NonNegativeInt = 3
@@ -85,6 +93,7 @@ class DSSMConfig(Settings):
     item_fields: tuple[str, ...] | None = None
     """`null`: every item field."""
     training: TwoTowerTraining = TwoTowerTraining()
+    """How the towers learn."""
 
 
 RouteConfig = Annotated[PopularConfig | ItemCFConfig | EASEConfig | DSSMConfig, Field(discriminator="kind")]

@@ -15,6 +15,7 @@ class FusionConfig(Settings):
     """Weighted reciprocal rank fusion (Cormack 2009): Σ w_route / (k + rank)."""
 
     k: PositiveFloat = 60.0
+    """The smaller, the more the first ranks of a route count."""
     weights: Literal["fitted", "equal"] | dict[str, Weight] = "fitted"
     """`fitted`: chosen on the rank window to maximise NDCG@10 of the fused list."""
     per_route: PositiveInt = 200

@@ -13,7 +13,9 @@ class OptimiserConfig(Settings):
     """How weights are updated."""
 
     kind: Literal["adam", "adamw"] = "adamw"
+    """`adamw` takes weight decay off the weights, `adam` adds it to the gradients."""
     learning_rate: PositiveFloat = 1e-3
+    """Of the first step; see `schedule`."""
     weight_decay: NonNegativeFloat = 0.0
     """On matrices of the network, never on biases and norms."""
     embedding_weight_decay: NonNegativeFloat = 0.0
@@ -26,9 +28,11 @@ class TrainingConfig(Settings):
     """One training run."""
 
     epochs: PositiveInt = 10
+    """Passes over the samples, at most."""
     batch_size: PositiveInt = 256
     """Requests (groups) a step."""
     optimiser: OptimiserConfig = OptimiserConfig()
+    """How weights are updated."""
     gradient_clip: NonNegativeFloat = 0.0
     """Largest gradient norm; 0 turns clipping off."""
     patience: NonNegativeInt = 2
