@@ -108,11 +108,11 @@ ranking:
   samples: {kind: candidates, candidate_negatives: 50}
   loss: bce
   training:
-    epochs: 3
+    epochs: 8
     batch_size: @BATCH@
     threads: 1
     patience: 0
-    optimiser: {learning_rate: 0.003, embedding_weight_decay: 0.01}
+    optimiser: {learning_rate: 0.005, embedding_weight_decay: 0.001}
 
 policy: {exclude_seen: never}            # here an item can be clicked again
 refit: recall
