@@ -50,4 +50,4 @@ EXPOSE 8501
 HEALTHCHECK --interval=15s --timeout=3s --start-period=60s --retries=3 \
     CMD ["python", "/src/docker/healthcheck.py", "http://127.0.0.1:8501/v2/health/ready"]
 ENTRYPOINT ["recsys"]
-CMD ["serve", "/work/bundles", "--host", "0.0.0.0"]
+CMD ["serve", "/bundles", "--host", "0.0.0.0"]
