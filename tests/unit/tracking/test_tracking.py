@@ -4,11 +4,15 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
 import textwrap
+import time
+import urllib.request
 import warnings
+from contextlib import contextmanager, suppress
 
 import pytest
 import yaml
@@ -326,6 +330,44 @@ def test_a_server_that_is_down_costs_no_run_and_no_password_is_shown(tmp_path, m
     assert len(waiting(tmp_path)) == 1
     kept = [path.name for path in waiting(tmp_path)[0].rglob("*") if path.is_file()]
     assert sorted(kept) == [".lock", "entries.jsonl", "manifest.json", "report.txt"]
+
+
+@contextmanager
+def server_on(port, folder):
+    """A real tracking server, until the block ends."""
+    where = ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "files")]
+    command = [sys.executable, "-m", "mlflow", "server", *where, "--host", "127.0.0.1", "--port", str(port)]
+    with subprocess.Popen(
+        [*command, "--workers", "1"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        try:
+            for _ in range(240):
+                with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                    break
+                time.sleep(0.25)
+            yield
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_server_that_comes_back_gets_everything(tmp_path, monkeypatch, said, expected):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    uri = f"http://127.0.0.1:{port}"
+    whole_run(MlflowTracker(tmp_path / "workspace", experiment="shop", uri=uri, say=said.append), tmp_path / "files")
+    assert len(said) == 1
+    shutil.rmtree(tmp_path / "files")
+    (tmp_path / "server").mkdir()
+    with server_on(port, tmp_path / "server"):
+        MlflowTracker(tmp_path / "workspace", experiment="shop", uri=uri).send_leftovers()
+        assert waiting(tmp_path / "workspace") == []
+        from mlflow.tracking import MlflowClient
+
+        client = MlflowClient(uri, registry_uri=uri)
+        assert recorded(client, runs_named(client, "pipeline")[0]) == expected[0]
 
 
 KILLED = """
