@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
@@ -130,12 +129,7 @@ def plan(
         verify: hash every file of every artifact; otherwise sizes alone are compared.
     """
     store, hashes = Store(workspace), FileHashes(_memory(workspace))
-    contents: dict[str, str | None] = {}
-    statuses = []
-    for stage in select(stages, until):
-        status = _status(stage, identify(stage, contents, hashes), store, verify)
-        contents[stage.name] = None if status.artifact is None else status.artifact.content
-        statuses.append(status)
+    statuses = _statuses(select(stages, until), store, hashes, verify=verify)
     if workspace.is_dir():
         hashes.save()
     return statuses
@@ -160,7 +154,8 @@ def execute(
         until: the last stage wanted, or a family; with it, the run does not count as complete.
         observer: told what happens.
         wait: wait for another run in this workspace; otherwise fail.
-        verify: hash every file of every artifact before it is reused; otherwise sizes alone are compared.
+        verify: hash every file of every artifact before it is reused, even when there is nothing to do; otherwise
+            sizes alone are compared then.
 
     Raises:
         InputError: `force` or `until` names no stage.
@@ -174,6 +169,11 @@ def execute(
     artifacts: dict[str, Artifact] = {}
     with store.lock(wait=wait, say=watcher.on_wait), _interrupts() as check_interrupt:
         store.clean()
+        # What a stage is about to read is hashed first: bytes that changed on disk must not become part of a new
+        # output. A run with nothing to do reads nothing, and stays quick.
+        verify = (
+            verify or bool(forced) or any(s.state != "fresh" for s in _statuses(order, store, hashes, verify=False))
+        )
         watcher.on_plan(order)
         for stage in order:
             identity = identify(stage, {name: artifacts[name].content for name in stage.inputs}, hashes)
@@ -254,6 +254,16 @@ def _memory(workspace: Path) -> Path:
     return workspace / "cache" / "files.json"
 
 
+def _statuses(order: Sequence[Stage], store: Store, hashes: FileHashes, *, verify: bool) -> list[StageStatus]:
+    contents: dict[str, str | None] = {}
+    statuses = []
+    for stage in order:
+        status = _status(stage, identify(stage, contents, hashes), store, verify)
+        contents[stage.name] = None if status.artifact is None else status.artifact.content
+        statuses.append(status)
+    return statuses
+
+
 def _status(stage: Stage, identity: Mapping[str, Any], store: Store, verify: bool) -> StageStatus:
     pending = [name for name, content in identity["inputs"].items() if content is None]
     damage = ""
@@ -316,7 +326,7 @@ def _run(
                 curves={name: tuple(points) for name, points in curves.points.items()},
                 seconds=round(time.perf_counter() - began, 3),
                 peak_memory_mb=_peak_memory_mb(),
-                created=datetime.now(UTC).isoformat(timespec="microseconds"),
+                created=store.moment(stage.name),
             )
             return store.commit(folder, draft)
     except BaseException as error:
