@@ -8,13 +8,14 @@
 import errno
 import json
 import os
+import re
 import shutil
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp-"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SHORT = re.compile(r"\d+ requested and \d+ written")
+"""All that numpy says of a file it could not finish."""
+_SHORT_WRITE = "a file could not be written to its end"
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ELOOP}
 
 
@@ -48,7 +52,7 @@ class Artifact:
         curves: `(step, value)` points logged while it ran, by name.
         seconds: how long it ran.
         peak_memory_mb: the largest resident memory while it ran, MB.
-        created: UTC, ISO 8601.
+        created: UTC, ISO 8601; later than any of the same stage before it, whatever the clock said.
         cached: whether it was there already when asked for.
     """
 
@@ -102,6 +106,13 @@ class Store:
         """The readable artifact of a stage that was made last."""
         found = [artifact for artifact in self.of_stage(stage) if artifact is not None]
         return max(found, key=lambda artifact: artifact.created, default=None)
+
+    def moment(self, stage: str) -> str:
+        """Now, or just after the newest artifact of a stage where the clock was set back since."""
+        now, last = datetime.now(UTC), self.newest(stage)
+        if last is not None:
+            now = max(now, datetime.fromisoformat(last.created) + timedelta(microseconds=1))
+        return now.isoformat(timespec="microseconds")
 
     def of_stage(self, stage: str) -> Iterator[Artifact]:
         """Every readable artifact of a stage."""
@@ -209,9 +220,12 @@ class Store:
         path = self.workspace / "latest.json"
         if not path.exists():
             return {}
-        stages = _read_object(path).get("stages")
+        try:
+            stages = _read_object(path).get("stages")
+        except ArtifactError:
+            stages = None
         if not isinstance(stages, dict) or not all(isinstance(key, str) for key in stages.values()):
-            raise ArtifactError(f"{path}: damaged; remove it and run the pipeline again")
+            raise ArtifactError(f"{path}: damaged; run the pipeline again")
         return stages
 
     @contextmanager
@@ -226,7 +240,7 @@ class Store:
             WorkspaceError: another run holds it and `wait` is false, or the workspace cannot be written.
         """
         with in_plain_words(self.workspace):
-            self.artifacts.mkdir(parents=True, exist_ok=True)
+            self._make()
             lock = FileLock(self.workspace / ".lock")
             self._acquire(lock, wait, say)
         holder = self.workspace / ".lock-holder.json"
@@ -237,6 +251,16 @@ class Store:
         finally:
             holder.unlink(missing_ok=True)
             lock.release()
+
+    def _make(self) -> None:
+        try:
+            self.artifacts.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError) as error:
+            # A link to a disk that is not mounted, or a place where no folder can be.
+            raise WorkspaceError(
+                f"{self.workspace}: cannot be made ({error.strerror}: {error.filename}); "
+                "check that what it points to is there, or set `workspace` to another folder"
+            ) from error
 
     def _acquire(self, lock: FileLock, wait: bool, say: Callable[[str], None] | None) -> None:
         try:
@@ -352,18 +376,29 @@ def in_plain_words(workspace: Path) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except (OSError, RuntimeError) as error:
+        full = _what_is_full(error)
+        if full is not None:
             raise WorkspaceError(
-                f"{workspace}: no space left ({error.strerror}); free some and run the same command again, "
+                f"{workspace}: no space left ({full}); free some and run the same command again, "
                 "what was finished is kept"
             ) from error
-        if error.errno in _REFUSED and _inside(error.filename, workspace):
+        if isinstance(error, OSError) and error.errno in _REFUSED and _inside(error.filename, workspace):
             raise WorkspaceError(
                 f"{workspace}: cannot be written ({error.strerror}: {error.filename}); "
                 "check its owner and mode, or set `workspace` to another folder"
             ) from error
         raise
+
+
+def _what_is_full(error: OSError | RuntimeError) -> str | None:
+    """In the words of the system, what ran out; `None` when it was something else."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return os.strerror(error.errno)
+    text = str(error)
+    # FAISS, and copies of whole folders, keep the number of the error to themselves.
+    named = next((os.strerror(number) for number in sorted(_FULL) if os.strerror(number) in text), None)
+    return _SHORT_WRITE if named is None and _SHORT.search(text) else named
 
 
 def _inside(name: object, workspace: Path) -> bool:
