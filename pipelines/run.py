@@ -7,7 +7,7 @@ from pathlib import Path
 from pipelines import bundle, candidates, evaluate, features, ingest, ranking, recall, split
 from pipelines.graph import Observer, Observers, execute
 from pipelines.stage import Stage
-from pipelines.store import Artifact
+from pipelines.store import Artifact, in_plain_words
 from pipelines.tracking import TrackingObserver, git_revision
 from recsys.config import Config
 from recsys.release.publish import publish_bundle
@@ -77,11 +77,13 @@ def run_pipeline(
         )
         published = None
         if "bundle" in artifacts and "evaluate" in artifacts:
-            published = publish_bundle(
-                artifacts["bundle"].folder / bundle.BUNDLE,
-                workspace / "bundles",
-                run_id=tracking.run_id,
-                git_revision=git_revision(),
-            )
+            with in_plain_words(workspace):
+                published = publish_bundle(
+                    artifacts["bundle"].folder / bundle.BUNDLE,
+                    workspace / "bundles",
+                    run_id=tracking.run_id,
+                    git_revision=git_revision(),
+                    say=watcher.on_wait,
+                )
             tracking.published(published)
     return RunResult(artifacts, published)

@@ -167,7 +167,7 @@ class RunDisplay(Observer):
 
     def on_wait(self, text: str) -> None:
         """See `Observer`."""
-        self._console.print(f"  {printable(text)}")
+        self._console.print(f"  {printable(text)}", soft_wrap=True)
 
     def on_start(self, stage: "Stage", why: str) -> None:
         """See `Observer`."""
@@ -182,7 +182,7 @@ class RunDisplay(Observer):
 
     def on_message(self, stage: "Stage", text: str) -> None:
         """See `Observer`."""
-        self._console.print(f"  {stage.name}: {printable(text)}")
+        self._console.print(f"  {stage.name}: {printable(text)}", soft_wrap=True)
 
     def on_skip(self, stage: "Stage", artifact: "Artifact") -> None:
         """See `Observer`."""

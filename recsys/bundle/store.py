@@ -10,7 +10,7 @@ from pathlib import Path
 from recsys.bundle.format import MANIFEST
 from recsys.errors import BundleError, WorkspaceError
 
-__all__ = ["latest", "publish", "resolve", "stage", "versions"]
+__all__ = ["clean_staging", "latest", "publish", "resolve", "stage", "versions"]
 
 _STAGING = ".staging-"
 
@@ -63,6 +63,12 @@ def stage(bundles: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def clean_staging(bundles: Path) -> None:
+    """Removes what a writer that was killed left beside the versions; for a caller who knows that none is at work."""
+    for left in bundles.glob(f"{_STAGING}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def publish(staged: Path) -> Path:

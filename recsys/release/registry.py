@@ -12,7 +12,7 @@ from pydantic import PositiveInt, ValidationError
 
 from recsys.bundle.format import open_bundle
 from recsys.bundle.store import resolve
-from recsys.errors import ArtifactError, InputError
+from recsys.errors import ArtifactError, InputError, WorkspaceError
 from recsys.settings import Settings
 
 __all__ = ["REGISTRY", "Registry", "Role", "Step", "promote", "promoted", "read_registry", "rollback", "serving_bundle"]
@@ -62,6 +62,7 @@ def promote(bundles: Path, version: int, *, role: Role = "champion") -> Registry
 
     Raises:
         BundleError: there is no such version, or it is damaged.
+        WorkspaceError: the folder cannot be written.
     """
     open_bundle(resolve(bundles, version))
     return _move(bundles, role, version)
@@ -73,6 +74,7 @@ def rollback(bundles: Path, *, role: Role = "champion") -> Registry:
     Raises:
         InputError: there is nothing to go back to.
         BundleError: the earlier version is gone or damaged.
+        WorkspaceError: the folder cannot be written.
     """
     earlier = _earlier(read_registry(bundles), role)
     open_bundle(resolve(bundles, earlier))
@@ -115,6 +117,13 @@ def _earlier(registry: Registry, role: Role) -> int:
 
 
 def _move(bundles: Path, role: Role, version: int) -> Registry:
+    try:
+        return _moved(bundles, role, version)
+    except OSError as error:
+        raise WorkspaceError(f"{bundles}: cannot be written ({error.strerror}); check its owner and mode") from error
+
+
+def _moved(bundles: Path, role: Role, version: int) -> Registry:
     with FileLock(bundles / f".{REGISTRY}.lock"):
         registry = read_registry(bundles)
         previous = registry.champion if role == "champion" else registry.challenger

@@ -1,6 +1,7 @@
 """A finished bundle becomes a version once; on the tiny bundle."""
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -83,13 +84,34 @@ def test_a_damaged_source_is_refused_and_nothing_is_left(source, tmp_path, damag
     assert not (tmp_path / "bundles").exists()
 
 
-def test_a_damaged_newest_version_is_named_and_not_published_over(source, tmp_path):
+def test_a_damaged_newest_version_is_named_left_alone_and_followed_by_a_sound_one(source, tmp_path):
     bundles = tmp_path / "bundles"
-    published = publish_bundle(source, bundles)
-    (published / "manifest.json").write_text("{}")
-    with pytest.raises(BundleError, match=r"bundles/1/manifest\.json"):
-        publish_bundle(source, bundles)
-    assert versions(bundles) == [1]
+    manifest = publish_bundle(source, bundles) / "manifest.json"
+    manifest.write_text("{}")
+    said = []
+    assert publish_bundle(source, bundles, say=said.append) == bundles / "2"
+    assert said == [
+        f"{manifest}: does not match its own sha256; copy the bundle again; the next version is a sound copy"
+    ]
+    assert manifest.read_text() == "{}"
+    assert open_bundle(bundles / "2").content_hash == open_bundle(source).content_hash
+    assert publish_bundle(source, bundles, say=said.append) == bundles / "2"
+    assert len(said) == 1
+
+
+def test_what_a_killed_publisher_left_is_removed(source, tmp_path):
+    left = tmp_path / "bundles" / ".staging-abc"
+    left.mkdir(parents=True)
+    (left / "half.npy").write_bytes(b"half")
+    publish_bundle(source, tmp_path / "bundles")
+    assert not left.exists()
+
+
+def test_two_at_once_publish_one_version(source, tmp_path):
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: publish_bundle(source, tmp_path / "bundles"), range(4)))
+    assert set(found) == {tmp_path / "bundles" / "1"}
+    assert versions(tmp_path / "bundles") == [1]
 
 
 def test_a_folder_that_cannot_be_made_is_named(source, tmp_path):
