@@ -259,7 +259,7 @@ def test_the_steps_of_train_find_every_package_at_its_pin(tmp_path):
 class Service(BaseHTTPRequestHandler):
     """Answers with the status in the path."""
 
-    def do_GET(self):  # noqa: N802  the base class names it
+    def do_GET(self):
         self.send_response(int(self.path.strip("/")))
         self.end_headers()
 
