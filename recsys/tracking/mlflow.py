@@ -1,68 +1,32 @@
 """Runs in MLflow: SQLite and files inside the workspace, or a server of the user's.
 
-mlflow takes seconds to import, so it is imported when the first run starts. It is used through its client alone: the
-fluent interface keeps the current run in a global, where two runs of one process meet.
+Runs write to a journal; `recsys.tracking.sender` carries it to MLflow.
 """
 
 import getpass
 import logging
 import math
-import os
 import re
-import sqlite3
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import yaml
-from filelock import FileLock
-
 from recsys.errors import InputError
 from recsys.tracking.base import EndStatus, Run, status_of
 from recsys.tracking.journal import Journal, leftover_journals
+from recsys.tracking.sender import Sender, connect, is_server, quiet, refused
 
 __all__ = ["SPOOL", "MlflowRun", "MlflowTracker", "tracking_uri", "ui_address", "ui_command"]
-
-# Read by mlflow when it is imported, here and in the process of the UI. Its own seven retries keep a run waiting for
-# minutes; its server would start seven more processes for jobs that are never sent.
-for _setting, _value in {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-}.items():
-    os.environ.setdefault(_setting, _value)
 
 _log = logging.getLogger(__name__)
 
 SPOOL = "tracking-spool"
 """Folder of the workspace with the journals that wait to be sent."""
-_ILLEGAL = re.compile(r"[^\w\-. :/]")
-_MAX_KEY, _MAX_VALUE, _MAX_TAG = 250, 6000, 8000
 _MAX_REASON = 300
-_BATCH = 100
-_SQLITE = "sqlite:///"
-_PATIENCE = 5.0
-"""Seconds to wait for another process that holds the database."""
-_REFUSALS = {
-    "BAD_REQUEST",
-    "INVALID_PARAMETER_VALUE",
-    "INVALID_STATE",
-    "RESOURCE_ALREADY_EXISTS",
-    "RESOURCE_DOES_NOT_EXIST",
-}
-_CUT = " … (cut)"
-_KIND = {"mlflow.experimentKind": "custom_model_development"}
-"""Opens the UI's pages on runs and metrics rather than those on language models."""
-_MODEL = "model"
-_BUNDLE = "bundle"
-_STATUS: dict[EndStatus, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
 
 
 class MlflowTracker:
@@ -93,7 +57,7 @@ class MlflowTracker:
         self._experiment = experiment
         self._say = say or _log.warning
         self._said = False
-        self._sender: _Sender | None = None
+        self._sender: Sender | None = None
         self._journal: Journal | None = None
         self._behind = False
         self._open: list[MlflowRun] = []
@@ -164,11 +128,11 @@ class MlflowTracker:
     def _try(self, what: str, position: int, journal: Journal) -> None:
         """A tracker in trouble must not cost the run its results, whatever the trouble is."""
         try:
-            with _quiet():
+            with quiet():
                 self._connected().send(journal, position)
         except Exception as error:
             # What MLflow refuses it would refuse again; anything else may pass.
-            self._behind = self._sender is None or not _refused(error)
+            self._behind = self._sender is None or not refused(error)
             then = "the run goes on, and what is missing is sent later" if self._behind else "the run goes on"
             self._tell_user(f"tracking: could not record {what} at {_shown(self.uri)} ({_first_line(error)}); {then}")
 
@@ -179,7 +143,7 @@ class MlflowTracker:
             if journal is None:
                 continue
             try:
-                with _quiet():
+                with quiet():
                     self._connected().send_all(journal)
             except Exception as error:
                 journal.close()
@@ -195,9 +159,9 @@ class MlflowTracker:
             self._said = True
             self._say(text)
 
-    def _connected(self) -> "_Sender":
+    def _connected(self) -> "Sender":
         if self._sender is None:
-            self._sender = _connect(self.uri, self._workspace, self._experiment)
+            self._sender = connect(self.uri, self._workspace, self._experiment)
         return self._sender
 
 
@@ -208,6 +172,7 @@ class MlflowRun:
         self.position = position
         self._tracker = tracker
         self._id = tracker.id_of(self)
+        self._ended = False
 
     @property
     def run_id(self) -> str:
@@ -246,8 +211,6 @@ class MlflowRun:
             self._tracker.tell(self, "the end of a run", {"do": "end", "status": status, "at": _now()})
             self._tracker.closed(self)
 
-    _ended = False
-
     def __enter__(self) -> Self:
         return self
 
@@ -255,146 +218,6 @@ class MlflowRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end(status_of(kind))
-
-
-class _Sender:
-    """Carries entries of journals to MLflow. Entries other than starts and models may be sent twice without harm."""
-
-    def __init__(self, client: Any, experiment_id: str) -> None:  # noqa: ANN401
-        self._client = client
-        self._experiment_id = experiment_id
-
-    def send(self, journal: Journal, position: int) -> None:
-        """Sends one entry of a journal whose earlier entries have been sent."""
-        entry = journal.entries[position]
-        if entry["do"] == "start":
-            journal.answer(position, self._start(journal, entry))
-            return
-        run_id = journal.answers[entry["run"]]
-        match entry["do"]:
-            case "params":
-                self._params(run_id, entry["values"])
-            case "metrics":
-                self._metrics(run_id, entry)
-            case "tags":
-                for name, value in _words(entry["values"]).items():
-                    self._client.set_tag(run_id, name, value)
-            case "artifact":
-                path = journal.file(position)
-                send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-                send(run_id, str(path), entry["folder"])
-            case "model":
-                journal.answer(position, self._model(run_id, entry, journal.file(position)))
-            case "end":
-                self._client.set_terminated(run_id, _STATUS[entry["status"]], entry["at"])
-
-    def send_all(self, journal: Journal) -> None:
-        """Sends what may be missing of a journal, and closes the runs that its process left open."""
-        started = [i for i, entry in enumerate(journal.entries) if entry["do"] == "start"]
-        for position, entry in enumerate(journal.entries):
-            known = journal.answers.get(position)
-            if known is not None and (entry["do"] == "model" or self._exists(known)):
-                continue
-            try:
-                self.send(journal, position)
-            except Exception as error:
-                if not _refused(error):
-                    raise
-        ended = {entry["run"] for entry in journal.entries if entry["do"] == "end"}
-        for position in started:
-            if position not in ended and position in journal.answers:
-                self._client.set_terminated(journal.answers[position], _STATUS["killed"])
-
-    def _exists(self, run_id: str) -> bool:
-        try:
-            self._client.get_run(run_id)
-        except Exception as error:
-            if _refused(error):
-                return False
-            raise
-        return True
-
-    def _start(self, journal: Journal, entry: Mapping[str, Any]) -> str:
-        parent = {} if entry["parent"] is None else {"mlflow.parentRunId": journal.answers[entry["parent"]]}
-        tags = _words({**entry["tags"], **parent})
-        made = self._client.create_run(self._experiment_id, entry["at"], tags, entry["name"])
-        return str(made.info.run_id)
-
-    def _params(self, run_id: str, values: Mapping[str, str]) -> None:
-        from mlflow.entities import Param
-
-        items = [Param(_name(name), _cut(value, _MAX_VALUE)) for name, value in values.items()]
-        for start in range(0, len(items), _BATCH):
-            self._client.log_batch(run_id, params=items[start : start + _BATCH])
-
-    def _metrics(self, run_id: str, entry: Mapping[str, Any]) -> None:
-        from mlflow.entities import Metric
-
-        values = entry["values"].items()
-        items = [Metric(_name(name), float(value), entry["at"], entry["step"]) for name, value in values]
-        for start in range(0, len(items), _BATCH):
-            self._client.log_batch(run_id, metrics=items[start : start + _BATCH])
-
-    def _model(self, run_id: str, entry: Mapping[str, Any], folder: Path) -> str:
-        self._client.log_artifacts(run_id, str(folder), f"{_MODEL}/{_BUNDLE}")
-        # Beside the bundle, not in it: a bundle with a file that its manifest does not list is a damaged one.
-        self._client.log_text(run_id, _mlmodel(run_id), f"{_MODEL}/MLmodel")
-        self._make_model(entry["name"])
-        source = f"{self._client.get_run(run_id).info.artifact_uri}/{_MODEL}"
-        version = self._client.create_model_version(entry["name"], source, run_id=run_id, tags=_words(entry["tags"]))
-        return str(version.version)
-
-    def _make_model(self, name: str) -> None:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self._client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-
-
-def _connect(uri: str, workspace: Path, experiment: str) -> _Sender:
-    client_class = _client_class()
-    if _is_server(uri):
-        client = client_class(tracking_uri=uri, registry_uri=uri)
-        return _Sender(client, _find_experiment(client, experiment, None))
-    # Two processes that make the tables at once leave a database that neither can open.
-    workspace.mkdir(parents=True, exist_ok=True)
-    with FileLock(workspace / "mlflow.lock"):
-        _probe(uri)
-        client = client_class(tracking_uri=uri, registry_uri=uri)
-        return _Sender(client, _find_experiment(client, experiment, str((workspace / "mlruns").resolve())))
-
-
-def _probe(uri: str) -> None:
-    """Raises at once where a SQLite database cannot be written: MLflow would try to open it for minutes."""
-    if not uri.startswith(_SQLITE):
-        return
-    database = sqlite3.connect(uri.removeprefix(_SQLITE), timeout=_PATIENCE, isolation_level=None)
-    try:
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("ROLLBACK")
-    finally:
-        database.close()
-
-
-def _find_experiment(client: Any, name: str, artifacts: str | None) -> str:  # noqa: ANN401
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        return str(client.create_experiment(name, artifact_location=artifacts, tags=_KIND))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
-    return str(found.experiment_id)
-
-
-def _refused(error: Exception) -> bool:
-    """Whether MLflow understood and said no, or a file is gone: the same again would fail again."""
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        return error.error_code in _REFUSALS
-    return isinstance(error, FileNotFoundError | KeyError)
 
 
 def tracking_uri(workspace: Path, uri: str | None = None) -> str:
@@ -414,7 +237,7 @@ def ui_command(workspace: Path, *, uri: str | None = None, host: str = "127.0.0.
     Raises:
         InputError: there is no database yet, or the runs are on a server, which has its own UI.
     """
-    if uri is not None and _is_server(uri):
+    if uri is not None and is_server(uri):
         raise InputError(f"tracking.uri: {_shown(uri)} is a server; open that address in a browser")
     if uri is None and not (workspace / "mlflow.db").is_file():
         raise InputError(f"{workspace}: no tracked run yet; start one: recsys run CONFIG")
@@ -429,29 +252,9 @@ def ui_address(host: str, port: int) -> str:
     return f"http://{host}:{port}/#/experiments?workflowType=machine_learning"
 
 
-def _is_server(uri: str) -> bool:
-    return uri.startswith(("http://", "https://", "databricks"))
-
-
 def _shown(uri: str) -> str:
     """The URI without a user's name and password."""
     return re.sub(r"(?<=//)[^/@]+@", "", uri)
-
-
-def _client_class() -> Any:  # noqa: ANN401
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Warnings of mlflow's own dependencies are of no use to who runs a pipeline."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _about() -> dict[str, str]:
@@ -463,26 +266,6 @@ def _about() -> dict[str, str]:
     return tags
 
 
-def _mlmodel(run_id: str) -> str:
-    """What MLflow reads to show a model; the flavour names the bundle and holds no code to run."""
-    model = {
-        "artifact_path": _MODEL,
-        "flavors": {"recsys": {"bundle": _BUNDLE}},
-        "run_id": run_id,
-        "utc_time_created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
-    }
-    return str(yaml.safe_dump(model))
-
-
-def _name(text: str) -> str:
-    """A name that MLflow takes: `funnel/ndcg@10` is `funnel/ndcg_at_10` there."""
-    return _ILLEGAL.sub("_", text.replace("@", "_at_"))[:_MAX_KEY]
-
-
-def _words(tags: Mapping[str, str]) -> dict[str, str]:
-    return {_name(name): _cut(str(value), _MAX_TAG) for name, value in tags.items()}
-
-
 def _now() -> int:
     """Milliseconds, as MLflow counts."""
     return time.time_ns() // 1_000_000
@@ -491,10 +274,6 @@ def _now() -> int:
 def _number(value: float) -> float | str:
     """A number that JSON can hold."""
     return float(value) if math.isfinite(value) else str(float(value))
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - len(_CUT)] + _CUT
 
 
 def _first_line(error: Exception) -> str:

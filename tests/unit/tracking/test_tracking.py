@@ -20,9 +20,10 @@ import yaml
 from recsys.errors import InputError
 from recsys.tracking import registry
 from recsys.tracking.journal import leftover_journals
-from recsys.tracking.mlflow import SPOOL, MlflowTracker, _name, tracking_uri, ui_address, ui_command
+from recsys.tracking.mlflow import SPOOL, MlflowTracker, tracking_uri, ui_address, ui_command
 from recsys.tracking.null import NullTracker
 from recsys.tracking.registry import make_tracker
+from recsys.tracking.sender import _name
 
 
 @pytest.fixture(scope="session")
@@ -280,7 +281,7 @@ def test_a_database_that_cannot_be_opened_costs_no_run_and_gets_everything_later
 def test_a_locked_database_costs_no_run(made, expected, said, tmp_path, monkeypatch):
     holder = sqlite3.connect(made / "mlflow.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    monkeypatch.setattr("recsys.tracking.mlflow._PATIENCE", 0.1)
+    monkeypatch.setattr("recsys.tracking.sender._PATIENCE", 0.1)
     run = whole_run(MlflowTracker(made, experiment="shop", say=said.append), tmp_path / "files")
     assert "database is locked" in said[0]
     assert len(waiting(made)) == 1
