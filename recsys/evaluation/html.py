@@ -5,7 +5,7 @@ from html import escape
 from pathlib import Path
 
 from recsys.evaluation.plots import Plot
-from recsys.evaluation.results import AT, FUNNEL, LABELS, FunnelEvaluation, SliceTable
+from recsys.evaluation.results import AT, FUNNEL, LABELS, FunnelEvaluation, SliceTable, TruthResult
 from recsys.evaluation.text import headline_columns, loss_line, ranker_line, regret_line, size_line, verdict
 from recsys.metrics.bootstrap import Interval
 
@@ -29,6 +29,7 @@ def render_html(
     figures = {plot.name: _figure(plot) for plot in plots}
     sections = [
         _section("Summary", [_key_figures(evaluation), *_sentences(evaluation), _comparisons(evaluation)]),
+        *([] if evaluation.truth is None else [_section("Against the truth", [_truth(evaluation.truth)])]),
         _section("Where the positives go", [_paragraph(loss_line(evaluation.loss)), figures.get("loss", "")]),
         _section("Stages", [_stages(evaluation), figures.get("recall", ""), figures.get("metrics", "")]),
         *(
@@ -56,8 +57,13 @@ def _key_figures(evaluation: FunnelEvaluation) -> str:
 
 
 def _sentences(evaluation: FunnelEvaluation) -> list[str]:
-    ranker = [] if evaluation.ranker is None else [_paragraph(ranker_line(evaluation.ranker))]
-    return ranker if evaluation.truth is None else [*ranker, _paragraph(regret_line(evaluation.truth))]
+    return [] if evaluation.ranker is None else [_paragraph(ranker_line(evaluation.ranker))]
+
+
+def _truth(truth: TruthResult) -> str:
+    rows = [[escape(stage), _interval(share)] for stage, share in truth.ndcg.items()]
+    caption = f"True NDCG@{AT}: share of the discounted clicks that the best list would get"
+    return _paragraph(regret_line(truth)) + _table(caption, ["stage", "share"], rows, strong=FUNNEL)
 
 
 def _comparisons(evaluation: FunnelEvaluation) -> str:
@@ -81,11 +87,6 @@ def _stages(evaluation: FunnelEvaluation) -> str:
         [escape(s.name), *(_interval(s.metrics[m][k]) for m, k in columns), f"{s.coverage:.1%}", f"{s.gini:.3f}"]
         for s in evaluation.stages
     ]
-    if evaluation.truth is not None:
-        header.append(f"true NDCG@{AT}")
-        rows = [
-            [*row, _interval(evaluation.truth.ndcg[s.name])] for row, s in zip(rows, evaluation.stages, strict=True)
-        ]
     return _table("Mean over requests, with its 95 % interval below", header, rows, strong=FUNNEL)
 
 

@@ -169,7 +169,7 @@ def test_what_is_true_is_told_where_it_is_known(evaluation, tmp_path):
     assert re.search(r"^funnel +0\.6000 +0\.5000 to 0\.7000$", text, re.MULTILINE)
     assert max(map(len, text.splitlines())) <= 100
     page = (tmp_path / "report.html").read_text()
-    assert "true NDCG@10" in page
+    assert "True NDCG@10" in page
     assert "fewer clicks than in the best" in page
 
 
