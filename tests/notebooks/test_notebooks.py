@@ -1,0 +1,94 @@
+"""Notebooks are stored without outputs, and run from top to bottom in an empty folder."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+
+# What Jupyter does to code cells, without Jupyter: one namespace, in order. Then a cell of the test has its turn.
+RUN = """
+import json, sys
+from pathlib import Path
+
+names = {"__name__": "__main__"}
+cells = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["cells"]
+for number, cell in enumerate(cells):
+    if cell["cell_type"] == "code":
+        exec(compile("".join(cell["source"]), f"cell {number}", "exec"), names)
+exec(sys.argv[2], names)
+"""
+
+QUICKSTART = """
+import matplotlib
+figures = [plt.figure(number) for number in plt.get_fignums()]
+print(json.dumps({
+    "drawn": [sum(bool(axes.lines) for axes in figure.axes) for figure in figures],
+    "events": len(log), "books": len(books),
+    "ndcg": table["ndcg@10"].to_dict(),
+    "top": [item.item_id for item in answer.items],
+    "routes": [len(item.routes) for item in answer.items],
+    "read": past.item_id.tolist(),
+    "cached": [artifact.cached for artifact in again.artifacts.values()],
+    "lost_at": [found.lost_at for found in explanations.values()],
+    "new": [[item.item_id for item in found.items] for found in lists],
+}))
+"""
+
+
+def run(path, then, folder):
+    """The last line that a notebook and what follows it print."""
+    environment = {**os.environ, "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN, str(path), then],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_stored_without_outputs(path):
+    text = path.read_text(encoding="utf-8")
+    notebook = json.loads(text)
+    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
+    assert set(notebook["metadata"]) == {"kernelspec", "language_info"}
+    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+    for cell in notebook["cells"]:
+        assert cell["metadata"] == {}
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+    assert text == json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+
+
+def test_the_quickstart_runs_and_says_what_its_text_says(tmp_path):
+    found = json.loads(run(FOLDER / "01_quickstart.ipynb", QUICKSTART, tmp_path))
+    assert (found["events"], found["books"]) == (20_000, 8 * 12 * 5)
+    assert found["drawn"] == [1, 2, 1]
+    ndcg = found["ndcg"]
+    assert ndcg["route.popular"] < min(ndcg["route.ease"], ndcg["route.dssm"])
+    assert max(ndcg["route.ease"], ndcg["route.dssm"]) < ndcg["route.itemcf"] < ndcg["funnel"]
+    assert len(found["top"]) == 10
+    assert min(found["routes"]) >= 1
+    assert not set(found["top"]) & set(found["read"])
+    assert all(found["cached"])
+    assert found["lost_at"][0] is None
+    assert found["lost_at"][1] is not None
+    after_two_books, nothing_known = found["new"]
+    assert after_two_books[0] == "fan-3-3"
+    assert len(nothing_known) == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["workspace"]
+
+
+def test_all_notebooks_are_executed():
+    assert [path.stem for path in NOTEBOOKS] == ["01_quickstart"]
