@@ -23,6 +23,7 @@ from recsys.release.registry import REGISTRY, Registry
 COMMANDS = [
     "config",
     "data download",
+    "data synth",
     "doctor",
     "explain",
     "gc",
@@ -152,7 +153,7 @@ def test_wrong_input_exits_with_2_and_one_message(recsys, config):
 def test_run_shows_each_stage_and_a_second_run_finds_them_cached(recsys, config, pipeline):
     first = recsys("run", config)
     assert (first.code, first.out) == (0, "")
-    assert re.fullmatch(r"✓ ingest    +0\.\d\d s +\d+ MB\n✓ evaluate  +0\.\d\d s +\d+ MB\n", first.err)
+    assert re.fullmatch(r"✓ ingest    +0\.\d\d s +[\d,]+ MB\n✓ evaluate  +0\.\d\d s +[\d,]+ MB\n", first.err)
     second = recsys("run", config)
     assert second.err == "· ingest    cached\n· evaluate  cached\n"
 
