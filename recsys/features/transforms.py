@@ -36,6 +36,9 @@ Array = NDArray[np.generic]
 _OOV = 1
 _FIRST = 2
 """Rows 0 and 1 are padding and out-of-vocabulary."""
+_SQUARABLE = 1e100
+_FARTHEST = 1e6
+"""Deviations from the mean, at most: what lies beyond is a broken value, and would make sums over items infinite."""
 
 
 class FittedTransform(Protocol):
@@ -233,9 +236,7 @@ class _MinMax(_Numeric):
     def fit(cls, config: MinMax, column: pa.Array) -> Self:
         values = _numbers(column)
         values = values[np.isfinite(values)]
-        return (
-            cls(float(values.min()), float(values.max()), float(values.mean())) if len(values) else cls(0.0, 1.0, 0.0)
-        )
+        return cls(float(values.min()), float(values.max()), _moments(values)[0]) if len(values) else cls(0.0, 1.0, 0.0)
 
     @classmethod
     def restore(cls, state: State, vocabulary: pa.Array | None) -> Self:
@@ -247,8 +248,11 @@ class _MinMax(_Numeric):
     def encode(self, column: pa.Array) -> Array:
         values = _numbers(column)
         values = np.where(np.isfinite(values), values, self.mean)
-        spread = self.high - self.low
-        return np.clip((values - self.low) / (spread if spread > 0 else 1.0), 0.0, 1.0).astype(np.float32)
+        # In halves, since a difference of two finite numbers need not be finite.
+        spread = self.high / 2 - self.low / 2
+        with np.errstate(over="ignore"):
+            shares = (values / 2 - self.low / 2) / (spread if spread > 0 else 0.5)
+        return np.clip(shares, 0.0, 1.0).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,12 +380,18 @@ def _moments(values: NDArray[np.float64]) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     if not len(values):
         return 0.0, 1.0
-    deviation = float(values.std())
-    return float(values.mean()), deviation if deviation > 0 and math.isfinite(deviation) else 1.0
+    # Squares of numbers near 10^308 overflow; in units of the largest nothing does.
+    unit = float(np.abs(values).max())
+    unit = unit if unit > _SQUARABLE else 1.0
+    deviation = float((values / unit).std()) * unit
+    return float((values / unit).mean()) * unit, deviation if deviation > 0 and math.isfinite(deviation) else 1.0
 
 
 def _standardised(values: NDArray[np.float64], mean: float, deviation: float) -> NDArray[np.float32]:
-    return np.where(np.isfinite(values), (values - mean) / deviation, 0.0).astype(np.float32)
+    # In halves, since a difference of two finite numbers need not be finite; what still overflows is far away.
+    with np.errstate(over="ignore"):
+        scores = (values / 2 - mean / 2) / (deviation / 2)
+    return np.where(np.isfinite(values), np.clip(scores, -_FARTHEST, _FARTHEST), 0.0).astype(np.float32)
 
 
 def _signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -173,3 +173,22 @@ def test_parts_of_a_time(part, row):
 def test_years_out_of_range_are_out_of_vocabulary():
     moments = pa.array([datetime.datetime(y, 1, 1, tzinfo=datetime.UTC) for y in (1969, 2100)])
     assert fitted(moments, kind="time", part="year").encode(moments).tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("kind", ["standard", "min_max", "log", "quantile"])
+def test_the_largest_numbers_there_are_stay_numbers(kind):
+    column = pa.array([-1.7e308, 1.7e308, 1.6e308, 0.0, None])
+    transform = fitted(column, kind=kind)
+    values = transform.encode(column)
+    assert np.isfinite(values).all()
+    # In their order, the missing one apart.
+    assert values[0] < values[3] <= values[2] <= values[1]
+    assert np.isfinite(fitted(pa.array([1.0, 2.0]), kind=kind).encode(column)).all()
+
+
+def test_large_numbers_are_standardised_as_small_ones_are():
+    small = np.array([1.0, 2.0, 4.0])
+    expected = (small - small.mean()) / small.std()
+    for unit in (1.0, 1e99, 1e200, 4e307):
+        column = pa.array(small * unit)
+        np.testing.assert_allclose(fitted(column, kind="standard").encode(column), expected, rtol=1e-6)
