@@ -198,11 +198,19 @@ def _number(column: pa.Array, role: Role) -> Parsed:
 
 
 def _label(column: pa.Array, role: Role) -> Parsed:
-    values, null, bad = _floats(column)
+    values, null, bad = _floats(_truths(column))
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float32)
     bad |= ~np.isfinite(narrow)
     return Parsed(_array(narrow, null | bad, LABEL_TYPE), {_EXPECTED["label"]: bad})
+
+
+def _truths(column: pa.Array) -> pa.Array:
+    """Text with true and false, the way tables write booleans, as 1 and 0."""
+    if not pa.types.is_large_string(column.type):
+        return column
+    text = pc.utf8_lower(pc.utf8_trim_whitespace(column))
+    return pc.if_else(pc.equal(text, "true"), "1", pc.if_else(pc.equal(text, "false"), "0", column))
 
 
 def _position(column: pa.Array, role: Role) -> Parsed:

@@ -140,7 +140,9 @@ def column_names(path: Path, config: TableConfig) -> list[str]:
                 return list(file.schema_arrow.names)
         # Decoding runs ahead of the header; bytes further on are the matter of their own rows.
         with _text(path, "surrogateescape") as stream:
-            header = next(csv.reader(stream, delimiter=_delimiter(kind, config)), [])
+            # In lines of bounded length: the first of a file that is no table may be all of it.
+            lines = iter(lambda: stream.readline(_BLOCK), "")
+            header = next(csv.reader(lines, delimiter=_delimiter(kind, config)), [])
     if any("\udc80" <= letter <= "\udcff" for name in header for letter in name):
         raise DataError(f"{path}:1: found bytes that are not UTF-8 in the header, expected UTF-8 text")
     if not header:
@@ -248,7 +250,7 @@ def _read_csv(path: Path, delimiter: str, columns: Sequence[str], bad: list[BadR
         bad.append(BadRow(row.number - 2, None, row.text, reason, breaks + 1))
         return "skip"
 
-    with pa.input_stream(str(path)) as stream:
+    with _rows_that_fit(path, delimiter), pa.input_stream(str(path)) as stream:
         return pa.csv.read_csv(
             stream,
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK),
@@ -261,6 +263,39 @@ def _read_csv(path: Path, delimiter: str, columns: Sequence[str], bad: list[BadR
                 null_values=[""],
             ),
         )
+
+
+@contextmanager
+def _rows_that_fit(path: Path, delimiter: str) -> Iterator[None]:
+    """Names the line where a row is larger than a block."""
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+        line = _long_line(path)
+        if line is None:
+            line = list(_record_lines(path, delimiter))[-1]
+        raise DataError(
+            f"{path}:{line}: found a row of more than {_BLOCK >> 20} MB, expected shorter ones "
+            "(a quote that nothing closes, or not a table?)"
+        ) from error
+
+
+def _long_line(path: Path) -> int | None:
+    """The first line that is longer than a block; read in small pieces, however long it is."""
+    line, start, at = 1, 0, 0
+    with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as stream:
+        while piece := stream.read(1 << 20):
+            ends = np.flatnonzero(np.frombuffer(piece, dtype=np.uint8) == ord("\n")) + at
+            at += len(piece)
+            lengths = np.diff(np.concatenate([[start], ends, [at]]))
+            long = np.flatnonzero(lengths > _BLOCK)
+            if len(long):
+                return line + int(long[0])
+            if len(ends):
+                line, start = line + len(ends), int(ends[-1]) + 1
+    return None
 
 
 def _text(path: Path, errors: str) -> io.TextIOWrapper:
