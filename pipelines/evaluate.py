@@ -48,7 +48,10 @@ def _run(config: Config, context: StageContext) -> Metrics:
 
     requests = window_requests(log.events, histories, TEST, withheld=withheld_length(config))
     if not len(requests):
-        raise DataError("evaluate: every positive of the test window was seen before; nothing is left to find")
+        raise DataError(
+            "evaluate: every positive of the test window was seen before; nothing is left to find; "
+            "where things are chosen again, set policy.exclude_seen: never"
+        )
     rows = None
     if config.ranking is not None and config.ranking.samples.kind == "events":
         at = np.flatnonzero(log.events.window == TEST)

@@ -373,6 +373,8 @@ def recommend(
     _say_if_new(user, known=response.known_user)
     if response.unknown_items:
         _say(f"items not in this bundle: {', '.join(response.unknown_items)}")
+    if not response.items:
+        _say("no item is left: all that could be recommended is in the history (policy.exclude_seen)")
     print_recommendations(response, explain=explain)
 
 
