@@ -1,4 +1,4 @@
-"""From nothing to judged lists on a simulated world: floors three seeds exceeded (funnel .46 to .51, dssm .51 to .53)."""
+"""From nothing to judged lists on a simulated world: floors three seeds exceeded (funnel .46-.51, dssm .51-.53)."""
 
 import json
 
