@@ -37,6 +37,8 @@ Part = Literal[
 ]
 Scores = Mapping[str, float]
 
+_MANY = 20
+"""Rows in which something that comes back would have done so."""
 _TAKEN = ("user_id", "item_id", "timestamp", "row", "request_id", "exposed", "position", "propensity")
 _FEW = 1000
 """Different values up to which unnamed text of a log is taken for a category."""
@@ -234,7 +236,14 @@ def _ids(columns: Sequence[Profile], given: Mapping[str, str], known: Mapping[st
     if len(best) == 2 and by_name[best["user_id"]].unique and not hint(best["item_id"], "item"):
         # Each user once: a table of users, and what stands beside them are their features.
         best.pop("item_id")
+    elif len(best) == 2 and _catalogue(by_name[best["item_id"]]) and not hint(best["user_id"], "user"):
+        best.pop("user_id")
     return [_id_guess(by_name[name], part, known.get(part, {}).get(name, 0.0)) for part, name in best.items()]
+
+
+def _catalogue(item: Profile) -> bool:
+    """Whether a table that has each item once is one of items; a few events may be of different items by chance."""
+    return item.unique and item.rows >= _MANY
 
 
 def _id_score(column: Profile, part: str, share: float) -> float:

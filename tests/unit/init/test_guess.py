@@ -74,6 +74,17 @@ def test_columns_whose_names_say_nothing():
     assert found == {"a": "user_id", "b": "item_id", "c": "timestamp"}
 
 
+def test_a_table_of_items_is_no_log():
+    books = {
+        "sku": [f"B {n:03}" for n in range(ROWS)],
+        "genres": [("Krimi", "Lyrik", "Sach|Reise", "Kinder|Bilder")[n % 4] for n in range(ROWS)],
+        "price": [f"{n % 60}.5" for n in range(ROWS)],
+    }
+    assert "user_id" not in parts(books).values()
+    named = {**books, "customer": [f"c{n % 30}" for n in range(ROWS)]}
+    assert parts(named)["customer"] == "user_id", "each item once, but somebody is named"
+
+
 def test_the_users_table_says_which_column_holds_users():
     columns = {"a": [f"x{n % 9}" for n in range(ROWS)], "b": [f"y{n % 11}" for n in range(ROWS)]}
     known = {"user_id": {"b": 1.0, "a": 0.0}}
