@@ -297,7 +297,10 @@ def _ranking(facts: Facts, objective: Objective, cut: _Cut) -> tuple[Mapped | No
         least = _least_class(cut)
         if least >= _SOME:
             training = {"epochs": 5, "batch_size": 256 if facts.rows < 50_000 else 1024, "threads": 1}
-            why = "the labelled rows themselves, positive and negative"
+            why = (
+                "the labelled rows themselves, positive and negative; should the report find the funnel worse than "
+                "fusion, `kind: candidates` learns from what the routes find instead"
+            )
             return {"model": model, "samples": {"kind": "events"}, "loss": "bce", "training": training}, why
         return None, f"no ranker: {least:,} rows of one class in a window are too few to judge it by"
     if cut.requests["rank"] < _ENOUGH or cut.requests["valid"] < _SOME:
