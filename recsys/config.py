@@ -1,6 +1,6 @@
 """The root configuration: one YAML file describes one pipeline."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
@@ -12,7 +12,8 @@ from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig
 from recsys.problems import Problem, Problems, unknown
 from recsys.ranking.configs import RankingConfig
-from recsys.recall.configs import DSSMConfig, EASEConfig, ItemCFConfig, PopularConfig, RouteConfig
+from recsys.recall.configs import RouteConfig
+from recsys.recall.settings.base import LogFacts
 from recsys.retrieval.config import FusionConfig
 from recsys.settings import Settings
 
@@ -118,58 +119,17 @@ def _share(config: Config, window: Literal["rank", "valid", "test"]) -> float:
 
 
 def _check_routes(config: Config) -> Iterator[Problem]:
+    facts = LogFacts(config.data.order != "none", _timeless(config), _inputs(config), _columns(config))
     for name, route in config.routes.items():
-        match route:
-            case PopularConfig():
-                yield from _check_popular(config, name, route)
-            case ItemCFConfig():
-                yield from _check_distances(config, name, route, ("distance_decay", "query_decay"))
-            case EASEConfig():
-                yield from _check_distances(config, name, route, ("query_decay",))
-            case DSSMConfig():
-                yield from _check_dssm(config, name, route)
+        for problem in route.problems(facts):
+            yield problem.below("routes", name)
 
 
-def _check_popular(config: Config, name: str, route: PopularConfig) -> Iterator[Problem]:
-    timeless = config.data.order == "none" or config.data.interactions.timestamp is None
-    if timeless and route.half_life_days is not None:
-        what = "data.order is none" if config.data.order == "none" else "data.interactions.timestamp is null"
-        yield Problem(
-            f"found {route.half_life_days:g}, expected null: {what}, so no event is older than another",
-            at=("routes", name, "half_life_days"),
-            protocol=True,
-        )
-
-
-def _check_distances(
-    config: Config, name: str, route: ItemCFConfig | EASEConfig, settings: Sequence[str]
-) -> Iterator[Problem]:
-    if config.data.order != "none":
-        return
-    for setting in settings:
-        value = getattr(route, setting)
-        if value != 1:
-            yield Problem(
-                f"found {value:g}, expected 1: data.order is none, so no event is nearer than another",
-                at=("routes", name, setting),
-                protocol=True,
-            )
-
-
-def _check_dssm(config: Config, name: str, route: DSSMConfig) -> Iterator[Problem]:
+def _timeless(config: Config) -> str:
+    """Why no event is older than another; empty where the log has time."""
     if config.data.order == "none":
-        yield Problem(
-            "found dssm, but data.order is none: it learns the next item from those before; "
-            "set data.order: row if the rows are in order, or use itemcf or popular",
-            at=("routes", name, "kind"),
-            protocol=True,
-        )
-    for side, fields in (("user", route.user_fields), ("item", route.item_fields)):
-        known = _inputs(config)[side]
-        for position, field in enumerate(fields or ()):
-            if field not in known:
-                at = ("routes", name, f"{side}_fields", position)
-                yield Problem(unknown(field, known, noun=f"field of features.{side}"), at=at)
+        return "data.order is none"
+    return "data.interactions.timestamp is null" if config.data.interactions.timestamp is None else ""
 
 
 def _check_fusion(config: Config) -> Iterator[Problem]:

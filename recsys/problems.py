@@ -29,6 +29,10 @@ class Problem(ValueError):  # noqa: N818  one of many, gathered into an error
         self.protocol = protocol
         super().__init__(f"{dotted(at)}: {what}" if at else what)
 
+    def below(self, *path: str | int) -> "Problem":
+        """The same problem, seen from a model further up."""
+        return Problem(self.what, at=(*path, *self.at), protocol=self.protocol)
+
 
 class Problems(ValueError):  # noqa: N818
     """Several of them at once."""

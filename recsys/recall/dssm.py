@@ -23,7 +23,7 @@ from recsys.losses.listwise import softmax_cross_entropy
 from recsys.nn.embedding import EmbeddingCollection
 from recsys.nn.pooling import DecayPooling
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import DSSMConfig
+from recsys.recall.settings.two_tower import DSSMConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.vector import OnnxQueryEncoder, VectorRetriever

@@ -8,7 +8,7 @@ from scipy import linalg, sparse
 
 from recsys.errors import DataError
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import EASEConfig
+from recsys.recall.settings.neighbours import EASEConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.neighbours import NeighboursRetriever
 

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from recsys.features.history import Histories
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import ItemCFConfig
+from recsys.recall.settings.neighbours import ItemCFConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.neighbours import NeighboursRetriever
 

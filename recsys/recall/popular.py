@@ -3,7 +3,7 @@
 import numpy as np
 
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import PopularConfig
+from recsys.recall.settings.static import PopularConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.static import StaticRetriever
 

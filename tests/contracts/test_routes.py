@@ -9,8 +9,10 @@ from recsys.errors import DataError
 from recsys.features.batch import Field, QueryBatch
 from recsys.features.history import Events, Histories
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import DSSMConfig, EASEConfig, ItemCFConfig, PopularConfig
 from recsys.recall.registry import ROUTES, fit_route
+from recsys.recall.settings.neighbours import EASEConfig, ItemCFConfig
+from recsys.recall.settings.static import PopularConfig
+from recsys.recall.settings.two_tower import DSSMConfig
 from recsys.retrieval.registry import load_retriever, save_retriever
 
 USERS, ITEMS, STEPS = 60, 22, 12

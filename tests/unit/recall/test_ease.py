@@ -5,8 +5,8 @@ from recsys.errors import DataError
 from recsys.features.batch import QueryBatch
 from recsys.features.history import Events, Histories
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import EASEConfig
 from recsys.recall.ease import fit
+from recsys.recall.settings.neighbours import EASEConfig
 
 CONTEXT = FitContext(0, None, None, None, None)
 USERS, ITEMS = 40, 12

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from recsys.features.batch import QueryBatch
 from recsys.features.history import Events, Histories
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.configs import ItemCFConfig, PopularConfig
 from recsys.recall.itemcf import fit
 from recsys.recall.popular import fit as fit_popular
+from recsys.recall.settings.neighbours import ItemCFConfig
+from recsys.recall.settings.static import PopularConfig
 
 ITEMS = 6
 DAY = 86_400_000_000

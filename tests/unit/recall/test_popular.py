@@ -3,8 +3,8 @@ import numpy as np
 from recsys.features.batch import QueryBatch
 from recsys.features.history import Events, Histories
 from recsys.recall.base import TrainingData
-from recsys.recall.configs import PopularConfig
 from recsys.recall.popular import fit
+from recsys.recall.settings.static import PopularConfig
 
 DAY = 86_400_000_000
 

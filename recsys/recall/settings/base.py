@@ -1,0 +1,74 @@
+"""What the settings of all routes share: which logs a route can be fitted on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from recsys.data.config import ColumnKind
+from recsys.problems import Problem
+from recsys.settings import Settings
+
+__all__ = ["LogFacts", "RouteSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogFacts:
+    """What the rest of the configuration says of the data.
+
+    Attributes:
+        ordered: whether a user's events have an order.
+        timeless: why no event is older than another, in words; empty where the log has time.
+        inputs: names of the model inputs by side.
+        columns: kinds of the columns by side and name.
+    """
+
+    ordered: bool
+    timeless: str
+    inputs: Mapping[str, list[str]]
+    columns: Mapping[str, Mapping[str, ColumnKind]]
+
+
+class RouteSettings(Settings):
+    """Settings of a route; a subclass says by class variables what it asks of the log."""
+
+    needs_order: ClassVar[str] = ""
+    """Why the route is nothing without order, as the end of a sentence; empty where it is."""
+    distance_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that weigh events by distance: 1 turns them off, and only 1 will do without order."""
+    age_settings: ClassVar[tuple[str, ...]] = ()
+    """Settings that weigh events by age: `null` turns them off, and only `null` will do without time."""
+
+    def problems(self, log: LogFacts) -> Iterator[Problem]:
+        """What is wrong with this route on this log; places are keys of these settings."""
+        if not log.ordered:
+            yield from self._order_problems()
+        if log.timeless:
+            yield from self._age_problems(log.timeless)
+
+    def _order_problems(self) -> Iterator[Problem]:
+        if self.needs_order:
+            kind = getattr(self, "kind")  # noqa: B009  every subclass has it
+            yield Problem(
+                f"found {kind}, but data.order is none: {self.needs_order}; "
+                "set data.order: row if the rows are in order, or use itemcf or popular",
+                at=("kind",),
+                protocol=True,
+            )
+        for setting in self.distance_settings:
+            value = getattr(self, setting)
+            if value != 1:
+                yield Problem(
+                    f"found {value:g}, expected 1: data.order is none, so no event is nearer than another",
+                    at=(setting,),
+                    protocol=True,
+                )
+
+    def _age_problems(self, timeless: str) -> Iterator[Problem]:
+        for setting in self.age_settings:
+            value = getattr(self, setting)
+            if value is not None:
+                yield Problem(
+                    f"found {value:g}, expected null: {timeless}, so no event is older than another",
+                    at=(setting,),
+                    protocol=True,
+                )
