@@ -6,15 +6,15 @@ import numpy as np
 
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
-from recsys.data.split import RANK, RECALL, TEST, VALID, assign_windows
-from recsys.data.tables import Dataset
+from recsys.data.split import RECALL, TEST, assign_windows
+from recsys.data.tables import WINDOWS, Dataset
 from recsys.errors import DataError
 from recsys.features.catalogue import item_catalogue, user_catalogue
 from recsys.features.history import events_from
 
 __all__ = ["stage"]
 
-_NAMES = {RECALL: "recall", RANK: "rank", VALID: "valid", TEST: "test"}
+_NAMES = dict(enumerate(WINDOWS))
 
 
 def stage(config: Config) -> Stage:
@@ -34,7 +34,9 @@ def _run(config: Config, context: StageContext) -> Metrics:
     users, items = user_catalogue(dataset), item_catalogue(dataset)
     log = dataset.interactions
     time = log["timestamp"].cast("int64").to_numpy() if "timestamp" in log.column_names else None
-    windows = assign_windows(users.encode(log["user_id"]), time, config.split, np.random.default_rng(context.seed))
+    given = log["window"].to_numpy() if "window" in log.column_names else None
+    rng = np.random.default_rng(context.seed)
+    windows = assign_windows(users.encode(log["user_id"]), time, config.split, rng, given=given)
     events = events_from(dataset, users, items, config.data, windows)
     for window in (RECALL, TEST):
         if not (events.positive & (events.window == window)).any():

@@ -142,6 +142,25 @@ def data_download(
     _print_json([str(path) for path in paths]) if as_json else typer.echo("\n".join(map(str, paths)))
 
 
+@data_app.command(
+    "lists", epilog="Example: recsys data lists data/gowalla recall=train.txt rank=valid.txt test=test.txt"
+)
+def data_lists(
+    folder: Annotated[Path, typer.Argument(help="Where to write the tables.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE | WINDOW=FILE…", help="Lines of a user and items.")],
+    attributes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="JSON: from item to a list of attributes.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Makes tables of a published data set that comes as lists, a line a user, one file or one for each window."""
+    from recsys.data.lists import convert_lists
+
+    named = {window: Path(path) for path, _, window in (file.rpartition("=")[::-1] for file in files)}
+    paths = convert_lists(named, folder, attributes=attributes)
+    _print_json([str(path) for path in paths]) if as_json else typer.echo("\n".join(map(str, paths)))
+
+
 @data_app.command("synth", epilog="Example: recsys data synth --events 1000000 --folder data/synth --set drift=0")
 def data_synth(
     events: Annotated[int, typer.Option(help="Rows: one for each item shown.")] = 1_000_000,

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveInt, model_validator
 
 from recsys.data.config import ColumnConfig, ColumnKind, DataConfig
-from recsys.data.split import GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
+from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig
@@ -83,7 +83,7 @@ class Config(Settings):
 def _check_roles(config: Config) -> Iterator[Problem]:
     log = config.data.interactions
     taken: dict[str, str] = {}
-    for role in ("user_id", "item_id", "timestamp", "request_id", "exposed", "position", "propensity"):
+    for role in ("user_id", "item_id", "timestamp", "request_id", "exposed", "position", "propensity", "window"):
         column = getattr(log, role)
         if column is not None and column in taken:
             at = ("data", "interactions", role)
@@ -109,13 +109,18 @@ def _check_split(config: Config) -> Iterator[Problem]:
             at=("split", "kind"),
             protocol=True,
         )
+    if isinstance(config.split, GivenSplit) and config.data.interactions.window is None:
+        yield Problem(
+            "found given, but data.interactions.window is null; name the column that holds recall, rank, valid or test",
+            at=("split", "kind"),
+        )
     if _share(config, "test") == 0:
         yield Problem("found 0, expected a share above 0: nothing could be reported", at=("split", "test"))
 
 
 def _share(config: Config, window: Literal["rank", "valid", "test"]) -> float:
-    """The share of a window; leave-last-out always has all of them."""
-    return 1.0 if isinstance(config.split, LeaveLastOutSplit) else float(getattr(config.split, window))
+    """The share of a window; leave-last-out has all of them, and what is given the log will tell."""
+    return 1.0 if isinstance(config.split, LeaveLastOutSplit | GivenSplit) else float(getattr(config.split, window))
 
 
 def _check_routes(config: Config) -> Iterator[Problem]:

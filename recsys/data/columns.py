@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.config import ColumnKind
-from recsys.data.tables import ID_TYPE, KIND_TYPES, LABEL_TYPE, TIMESTAMP_TYPE
+from recsys.data.tables import ID_TYPE, KIND_TYPES, LABEL_TYPE, TIMESTAMP_TYPE, WINDOWS
 
 __all__ = ["Kind", "Parsed", "Role", "Unfit", "parse"]
 
-Kind = ColumnKind | Literal["id", "label", "flag", "position", "propensity"]
+Kind = ColumnKind | Literal["id", "label", "flag", "position", "propensity", "window"]
 Unit = Literal["auto", "s", "ms", "us", "ns", "text"]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -228,6 +228,13 @@ def _propensity(column: pa.Array, role: Role) -> Parsed:
     return Parsed(_array(narrow, null | bad, pa.float32()), {_EXPECTED["propensity"]: bad})
 
 
+def _window(column: pa.Array, role: Role) -> Parsed:
+    text = pc.utf8_lower(_stripped(_category(column, role).values))
+    codes = pc.index_in(text, pa.array(WINDOWS, pa.large_string()))
+    null, bad = _mask(pc.is_null(text)), _mask(pc.and_(pc.is_null(codes), pc.is_valid(text)))
+    return Parsed(_array(codes.fill_null(0).to_numpy(), null | bad, pa.int8()), {_EXPECTED["window"]: bad})
+
+
 def _flag(column: pa.Array, role: Role) -> Parsed:
     if pa.types.is_boolean(column.type):
         return Parsed(column)
@@ -346,6 +353,7 @@ _PARSERS: dict[Kind, Callable[[pa.Array, Role], Parsed]] = {
     "flag": _flag,
     "position": _position,
     "propensity": _propensity,
+    "window": _window,
     "categorical": _category,
     "multi_categorical": _categories,
     "numeric": _number,
@@ -358,6 +366,7 @@ _EXPECTED: dict[Kind, str] = {
     "flag": "expected 0 or 1",
     "position": "expected a whole number from 0",
     "propensity": "expected a probability above 0",
+    "window": f"expected one of {', '.join(WINDOWS)}",
     "categorical": "expected a value",
     "multi_categorical": "expected values",
     "numeric": "expected a number",

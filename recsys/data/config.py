@@ -67,6 +67,8 @@ class InteractionsConfig(TableConfig):
     """Place in the list that was shown, from 1."""
     propensity: str | None = None
     """Probability that the place was looked at."""
+    window: str | None = None
+    """Which window a row belongs to (recall, rank, valid or test), for `split.kind: given`."""
 
 
 class UsersConfig(TableConfig):
@@ -131,7 +133,7 @@ class DataConfig(Settings):
             raise ValueError(
                 f"positive.label is {self.positive.label!r}; expected one of interactions.labels: {list(log.labels)}"
             )
-        parts = [part for part in ("request_id", "exposed", "position", "propensity") if getattr(log, part)]
+        parts = [part for part in ("request_id", "exposed", "position", "propensity", "window") if getattr(log, part)]
         # The time of an event may double as context, to become an hour or a weekday.
         context = [name for name in log.context if (name, log.timestamp) != ("timestamp", "timestamp")]
         names = Counter(["user_id", "item_id", "timestamp", "row", *parts, *log.labels, *context])

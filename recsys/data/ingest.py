@@ -155,6 +155,8 @@ def _interaction_roles(config: DataConfig) -> list[Role]:
         roles.append(Role("position", table.position, "position"))
     if table.propensity is not None:
         roles.append(Role("propensity", table.propensity, "propensity"))
+    if table.window is not None:
+        roles.append(Role("window", table.window, "window", required=True))
     return roles + [role for role in _feature_roles(table.context) if role.name != "timestamp"]
 
 

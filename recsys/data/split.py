@@ -7,6 +7,7 @@ Routes are fitted on `recall`, fusion and rankers on `rank`; settings are chosen
 | `global_time` | nothing later anywhere | yes |
 | `per_user`, `leave_last_out` | nothing later of that user | no |
 | `random` | training events only, in any order | no |
+| `given` | the user's earlier windows | no |
 """
 
 from typing import Annotated, Literal, Self
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from recsys.data.tables import WINDOWS
 from recsys.errors import DataError, ProtocolError
 from recsys.settings import Settings
 
@@ -23,6 +25,7 @@ __all__ = [
     "RECALL",
     "TEST",
     "VALID",
+    "GivenSplit",
     "GlobalTimeSplit",
     "LeaveLastOutSplit",
     "PerUserSplit",
@@ -86,10 +89,28 @@ class RandomSplit(_Shares):
     kind: Literal["random"]
 
 
-SplitConfig = Annotated[GlobalTimeSplit | PerUserSplit | LeaveLastOutSplit | RandomSplit, Field(discriminator="kind")]
+class GivenSplit(Settings):
+    """The log says itself which window an event belongs to (`data.interactions.window`): a published split.
+
+    A user's rows have to stand in the order of the windows, so that a request sees all the windows before its own.
+    """
+
+    kind: Literal["given"]
 
 
-def assign_windows(user: Int, time: NDArray[np.int64] | None, config: SplitConfig, rng: np.random.Generator) -> Windows:
+SplitConfig = Annotated[
+    GlobalTimeSplit | PerUserSplit | LeaveLastOutSplit | RandomSplit | GivenSplit, Field(discriminator="kind")
+]
+
+
+def assign_windows(
+    user: Int,
+    time: NDArray[np.int64] | None,
+    config: SplitConfig,
+    rng: np.random.Generator,
+    *,
+    given: Windows | None = None,
+) -> Windows:
     """The window of every event.
 
     Shares are of events and round down: of n events, `floor(n · share)` fall in each of rank, valid and test, the rest
@@ -101,12 +122,14 @@ def assign_windows(user: Int, time: NDArray[np.int64] | None, config: SplitConfi
         time: Microseconds, shape (N,); `None` where the order is that of the rows.
         config: How to cut.
         rng: Read by `random` alone.
+        given: What the log says, shape (N,); read by `given` alone.
 
     Returns:
         `RECALL`, `RANK`, `VALID` or `TEST`, shape (N,).
 
     Raises:
-        DataError: No event is left for recall.
+        DataError: No event is left for recall; a given window comes before an earlier one of its user, or none is
+            given.
         ProtocolError: `global_time` with times that are not in order.
 
     Example:
@@ -123,6 +146,8 @@ def assign_windows(user: Int, time: NDArray[np.int64] | None, config: SplitConfi
             windows = _leave_last_out(user)
         case RandomSplit():
             windows = _random(len(user), config, rng)
+        case GivenSplit():
+            windows = _given(user, given)
     if len(windows) and not (windows == RECALL).any():
         raise DataError(
             f"split.{config.kind}: found {len(windows)} events and none of them before the first cut, expected some "
@@ -151,6 +176,8 @@ def protocol(config: SplitConfig) -> str:
     """One line for the report: how the log was cut and what that means."""
     if isinstance(config, LeaveLastOutSplit):
         return "leave last out: per-user, not causal across users"
+    if isinstance(config, GivenSplit):
+        return "windows as given in the log: per-user, not causal across users"
     shares = f"rank {config.rank:g}, valid {config.valid:g}, test {config.test:g}"
     match config:
         case GlobalTimeSplit():
@@ -165,9 +192,9 @@ def check_order(config: SplitConfig, order: Literal["timestamp", "row", "none"])
     """Refuses a split that needs an order the log does not have.
 
     Raises:
-        ProtocolError: The order is `none` and the split is not `random`.
+        ProtocolError: The order is `none` and the split is neither `random` nor `given`.
     """
-    if order == "none" and not isinstance(config, RandomSplit):
+    if order == "none" and not isinstance(config, RandomSplit | GivenSplit):
         raise ProtocolError(
             f"split.kind: found {config.kind} with data.order: none, expected random; "
             "give the log a timestamp, or set data.order: row if its rows are in order"
@@ -239,3 +266,17 @@ def _random(n: int, config: RandomSplit, rng: np.random.Generator) -> Windows:
     draws = rng.random(n)
     edges = np.cumsum([config.test, config.valid, config.rank])
     return np.array([TEST, VALID, RANK, RECALL], dtype=np.int8)[np.searchsorted(edges, draws, side="right")]
+
+
+def _given(user: Int, given: Windows | None) -> Windows:
+    if given is None:
+        raise DataError("split.given: found no windows in the log, expected data.interactions.window to name a column")
+    order = np.argsort(user, kind="stable")
+    back = (np.diff(user[order]) == 0) & (np.diff(given[order]) < 0)
+    if back.any():
+        at = int(order[1:][back][0])
+        raise DataError(
+            f"split.given: found event {at:,} in the {WINDOWS[given[at]]} window after a later window of its user, "
+            f"expected each user's rows in the order {', '.join(WINDOWS)}; sort the log"
+        )
+    return given

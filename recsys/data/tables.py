@@ -10,6 +10,7 @@
 | each label | `float32`, finite | as configured |
 | each context column | by kind, see `KIND_TYPES` | as configured |
 | `request_id` `large_string`, `exposed` `bool`, `position` `int32`, `propensity` `float32` | | as configured |
+| `window` | `int8`, position in `WINDOWS` | as configured |
 
 `users` and `items` hold `user_id` / `item_id` (unique) and the configured columns.
 """
@@ -25,7 +26,7 @@ import pyarrow.parquet as pq
 from recsys.data.config import ColumnKind
 from recsys.errors import ArtifactError
 
-__all__ = ["ID_TYPE", "KIND_TYPES", "LABEL_TYPE", "TIMESTAMP_TYPE", "Dataset", "write_parquet"]
+__all__ = ["ID_TYPE", "KIND_TYPES", "LABEL_TYPE", "TIMESTAMP_TYPE", "WINDOWS", "Dataset", "write_parquet"]
 
 ID_TYPE = pa.large_string()
 LABEL_TYPE = pa.float32()
@@ -38,6 +39,8 @@ KIND_TYPES: dict[ColumnKind, pa.DataType] = {
     "timestamp": TIMESTAMP_TYPE,
 }
 
+WINDOWS = ("recall", "rank", "valid", "test")
+"""The windows of a split, in order: codes are positions here."""
 _TABLES = ("interactions", "users", "items")
 
 

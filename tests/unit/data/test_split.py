@@ -10,6 +10,7 @@ from recsys.data.split import (
     RECALL,
     TEST,
     VALID,
+    GivenSplit,
     GlobalTimeSplit,
     LeaveLastOutSplit,
     PerUserSplit,
@@ -239,3 +240,21 @@ def test_without_an_order_only_random_is_permitted(config):
 def test_shares_must_leave_recall_something(kind):
     with pytest.raises(ValidationError, match=r"rank \+ valid \+ test is 1; expected less than 1"):
         TypeAdapter(SplitConfig).validate_python({"kind": kind, "rank": 0.5, "valid": 0.25, "test": 0.25})
+
+
+def test_given_windows_are_taken_as_they_are():
+    user, given = np.array([0, 1, 0, 1]), np.array([0, 0, 3, 1], np.int8)
+    windows = assign_windows(user, None, GivenSplit(kind="given"), np.random.default_rng(0), given=given)
+    assert windows.tolist() == [0, 0, 3, 1]
+    assert visible(windows, GivenSplit(kind="given")).all()
+
+
+def test_a_given_window_before_an_earlier_one_of_the_user_is_refused():
+    given = np.array([3, 0, 0], np.int8)
+    with pytest.raises(DataError, match="found event 2 in the recall window after a later window of its user"):
+        assign_windows(np.array([0, 1, 0]), None, GivenSplit(kind="given"), np.random.default_rng(0), given=given)
+
+
+def test_given_needs_windows():
+    with pytest.raises(DataError, match="found no windows in the log, expected data.interactions.window"):
+        assign_windows(np.array([0]), None, GivenSplit(kind="given"), np.random.default_rng(0))
