@@ -4,10 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recsys.recall.settings.neighbours import EASEConfig, ItemCFConfig
+from recsys.recall.settings.neighbours import EASEConfig, GraphFilterConfig, ItemCFConfig, SwingConfig, UserCFConfig
 from recsys.recall.settings.static import PopularConfig
 from recsys.recall.settings.two_tower import DSSMConfig
 
 __all__ = ["RouteConfig"]
 
-RouteConfig = Annotated[PopularConfig | ItemCFConfig | EASEConfig | DSSMConfig, Field(discriminator="kind")]
+RouteConfig = Annotated[
+    PopularConfig | ItemCFConfig | UserCFConfig | SwingConfig | EASEConfig | GraphFilterConfig | DSSMConfig,
+    Field(discriminator="kind"),
+]

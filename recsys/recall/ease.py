@@ -8,14 +8,13 @@ from scipy import linalg, sparse
 
 from recsys.errors import DataError
 from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.pairs import BLOCK, largest_of_dense_rows
 from recsys.recall.settings.neighbours import EASEConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.neighbours import NeighboursRetriever
 
 __all__ = ["fit"]
 
-_BLOCK = 1024
-"""Rows of the weights made sparse together."""
 _DOUBLE = 16_384
 """Up to this many items the inverse is computed in double precision: above it, memory counts more."""
 
@@ -35,8 +34,8 @@ def fit(config: EASEConfig, data: TrainingData, context: FitContext) -> Retrieve
     weights = _inverse(gram, config.l2)
     scale = -1.0 / np.diagonal(weights)
     blocks = [
-        _largest(weights[start : start + _BLOCK] * scale, start, config.neighbours)
-        for start in range(0, len(known), _BLOCK)
+        largest_of_dense_rows(weights[start : start + BLOCK] * scale, start, config.neighbours)
+        for start in range(0, len(known), BLOCK)
     ]
     return NeighboursRetriever(
         _spread(sparse.vstack(blocks).tocoo(), known, data.n_items),
@@ -58,22 +57,12 @@ def _inverse(gram: sparse.csr_array, l2: float) -> NDArray[np.float64]:
     if failed or not np.isfinite(np.diagonal(dense)).all():
         raise DataError(f"ease: the item matrix cannot be inverted with l2 = {l2:g}; raise l2")
     # LAPACK fills the lower triangle.
-    for start in range(0, size, _BLOCK):
-        stop = min(start + _BLOCK, size)
+    for start in range(0, size, BLOCK):
+        stop = min(start + BLOCK, size)
         dense[:start, start:stop] = dense[start:stop, :start].T
         square = np.tril(dense[start:stop, start:stop])
         dense[start:stop, start:stop] = square + np.tril(square, -1).T
     return dense
-
-
-def _largest(block: NDArray[np.float64], start: int, count: int) -> sparse.csr_array:
-    """The `count` weights of each row that are largest in absolute value, the diagonal left out."""
-    rows = np.arange(len(block))
-    block[rows, start + rows] = 0.0
-    if count < block.shape[1]:
-        small = np.argpartition(np.abs(block), block.shape[1] - count, axis=1)[:, : block.shape[1] - count]
-        np.put_along_axis(block, small, 0.0, axis=1)
-    return sparse.csr_array(block.astype(np.float32))
 
 
 def _spread(weights: sparse.coo_array, known: NDArray[np.int64], n_items: int) -> sparse.csr_matrix:

@@ -1,11 +1,11 @@
 """Item-to-item co-occurrence within a user's sequence (Sarwar 2001, made aware of order and distance)."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from recsys.features.history import Histories
 from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.pairs import inverse_power, largest_of_rows, together
 from recsys.recall.settings.neighbours import ItemCFConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.neighbours import NeighboursRetriever
@@ -17,42 +17,25 @@ def fit(config: ItemCFConfig, data: TrainingData, context: FitContext) -> Retrie
     """Two items are related by how often and how closely one follows the other.
 
     W[i, j] = Σ distance_decay^(steps − 1) over every j at most `window` steps after an i of the same user, plus
-    `backward` times the same with i and j exchanged, over (count_i · count_j)^popularity_penalty; the best `neighbours`
-    of each row are kept. Without order every pair of a user's items counts once, both ways.
+    `backward` times the same with i and j exchanged, over (count_i · count_j)^popularity_penalty and, within the sum,
+    the user's count^user_penalty; the best `neighbours` of each row are kept. Without order every pair of a user's
+    items counts once, both ways. Takes memory in proportion to the pairs of items that some user has both of.
     """
-    pairs = _in_order(config, data.histories, data.n_items) if data.ordered else _together(data)
-    scale = np.maximum(data.counts, 1).astype(np.float64) ** -config.popularity_penalty
-    weights = sparse.diags_array(scale) @ pairs @ sparse.diags_array(scale)
-    return NeighboursRetriever(_strongest(sparse.csr_array(weights), config.neighbours), query_decay=config.query_decay)
+    pairs = _in_order(config, data.histories, data.n_items) if data.ordered else together(data, config.user_penalty)
+    scale = inverse_power(data.counts, config.popularity_penalty)
+    weights = sparse.csr_array(sparse.diags_array(scale) @ pairs @ sparse.diags_array(scale))
+    return NeighboursRetriever(largest_of_rows(weights, config.neighbours), query_decay=config.query_decay)
 
 
 def _in_order(config: ItemCFConfig, histories: Histories, n_items: int) -> sparse.csr_array:
     items = histories.items
     user = np.repeat(np.arange(len(histories)), histories.counts)
+    share = inverse_power(histories.counts, config.user_penalty)[user]
     following = sparse.csr_array((n_items, n_items), dtype=np.float64)
     for steps in range(1, min(config.window, int(histories.counts.max(initial=1)) - 1) + 1):
         pair = (user[:-steps] == user[steps:]) & (items[:-steps] != items[steps:])
-        weight = np.full(int(pair.sum()), config.distance_decay ** (steps - 1))
+        weight = share[steps:][pair] * config.distance_decay ** (steps - 1)
         where = (items[:-steps][pair], items[steps:][pair])
         # Summed a step at a time, so that memory stays at one step's pairs.
         following = following + sparse.coo_array((weight, where), shape=(n_items, n_items)).tocsr()
     return sparse.csr_array(following + config.backward * following.T)
-
-
-def _together(data: TrainingData) -> sparse.csr_array:
-    seen = data.seen()
-    pairs = sparse.csr_array(seen.T @ seen)
-    pairs.setdiag(0)
-    pairs.eliminate_zeros()
-    return pairs
-
-
-def _strongest(weights: sparse.csr_array, count: int) -> sparse.csr_matrix:
-    """The `count` largest weights of each row, ties to the smaller code."""
-    weights.sort_indices()
-    row = np.repeat(np.arange(weights.shape[0]), np.diff(weights.indptr))
-    order = np.lexsort((weights.indices, -weights.data, row))
-    place: NDArray[np.int64] = np.arange(len(order)) - weights.indptr[:-1][row]
-    kept = np.sort(order[place < count])
-    parts = (weights.data[kept], (row[kept], weights.indices[kept]))
-    return sparse.csr_matrix(parts, shape=weights.shape, dtype=np.float32)

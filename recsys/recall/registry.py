@@ -12,8 +12,11 @@ __all__ = ["ROUTES", "fit_route"]
 ROUTES: dict[str, str] = {
     "dssm": "recsys.recall.dssm",
     "ease": "recsys.recall.ease",
+    "graph_filter": "recsys.recall.graph_filter",
     "itemcf": "recsys.recall.itemcf",
     "popular": "recsys.recall.popular",
+    "swing": "recsys.recall.swing",
+    "usercf": "recsys.recall.usercf",
 }
 """Modules, imported when they are needed: only some routes need torch."""
 

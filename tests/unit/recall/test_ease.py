@@ -47,7 +47,7 @@ def test_it_is_the_ridge_regression_of_each_item_on_the_others(l2, unknown):
 
 def test_single_precision_and_small_blocks_give_the_same(monkeypatch):
     monkeypatch.setattr("recsys.recall.ease._DOUBLE", 0)
-    monkeypatch.setattr("recsys.recall.ease._BLOCK", 5)
+    monkeypatch.setattr("recsys.recall.ease.BLOCK", 5)
     seen, training = data(np.random.default_rng(4))
     found = weights(EASEConfig(kind="ease", l2=2.0), training)
     np.testing.assert_allclose(found, regressions(seen, 2.0), atol=1e-4)
