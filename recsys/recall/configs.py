@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import EASEConfig, GraphFilterConfig, ItemCFConfig, SwingConfig, UserCFConfig
 from recsys.recall.settings.static import PopularConfig
 from recsys.recall.settings.two_tower import DSSMConfig
@@ -11,6 +12,14 @@ from recsys.recall.settings.two_tower import DSSMConfig
 __all__ = ["RouteConfig"]
 
 RouteConfig = Annotated[
-    PopularConfig | ItemCFConfig | UserCFConfig | SwingConfig | EASEConfig | GraphFilterConfig | DSSMConfig,
+    PopularConfig
+    | ItemCFConfig
+    | UserCFConfig
+    | SwingConfig
+    | EASEConfig
+    | GraphFilterConfig
+    | ALSConfig
+    | BPRConfig
+    | DSSMConfig,
     Field(discriminator="kind"),
 ]

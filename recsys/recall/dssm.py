@@ -25,8 +25,9 @@ from recsys.nn.pooling import DecayPooling
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.settings.two_tower import DSSMConfig
 from recsys.retrieval.base import Retriever
+from recsys.retrieval.encoders import OnnxQueryEncoder
 from recsys.retrieval.index import VectorIndex
-from recsys.retrieval.vector import OnnxQueryEncoder, VectorRetriever
+from recsys.retrieval.vector import VectorRetriever
 from recsys.training.batches import Batch, as_tensors
 from recsys.training.trainer import seeded, train
 

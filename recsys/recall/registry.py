@@ -10,6 +10,8 @@ from recsys.retrieval.base import Retriever
 __all__ = ["ROUTES", "fit_route"]
 
 ROUTES: dict[str, str] = {
+    "als": "recsys.recall.als",
+    "bpr": "recsys.recall.bpr",
     "dssm": "recsys.recall.dssm",
     "ease": "recsys.recall.ease",
     "graph_filter": "recsys.recall.graph_filter",

@@ -9,6 +9,7 @@ from scipy import sparse
 
 from recsys.errors import ArtifactError
 from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
+from recsys.retrieval.recency import recent_weights
 from recsys.retrieval.static import read_array
 from recsys.retrieval.topk import gather, only, top_k
 
@@ -47,13 +48,7 @@ class NeighboursRetriever:
         return queries.once(self, lambda: self._summed(queries))
 
     def _summed(self, queries: QueryBatch) -> Floats:
-        recent = queries.recent(self._history)
-        real = recent >= 0
-        rows, columns = np.nonzero(real)
-        back = np.minimum(queries.lengths, self._history)[rows] - 1 - columns
-        weights = np.power(self._decay, back, dtype=np.float32)
-        shape = (len(queries), self._weights.shape[0])
-        asked = sparse.csr_matrix((weights, (rows, recent[real])), shape=shape)
+        asked = recent_weights(queries, self._weights.shape[0], self._history, self._decay)
         scores: Floats = (asked @ self._weights).toarray()
         return np.where(scores > 0, scores, np.float32(-np.inf))
 

@@ -10,11 +10,12 @@ from recsys.errors import ArtifactError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, InputSpec, QueryBatch
 from recsys.retrieval.base import Retriever
+from recsys.retrieval.encoders import OnnxQueryEncoder
 from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.neighbours import NeighboursRetriever
 from recsys.retrieval.registry import RETRIEVERS, load_retriever, save_retriever
 from recsys.retrieval.static import StaticRetriever
-from recsys.retrieval.vector import OnnxQueryEncoder, VectorRetriever
+from recsys.retrieval.vector import VectorRetriever
 
 ITEMS, LENGTH, DIM = 12, 3, 2
 RNG = np.random.default_rng(3)

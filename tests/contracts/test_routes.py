@@ -10,6 +10,7 @@ from recsys.features.batch import Field, QueryBatch
 from recsys.features.history import Events, Histories
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.registry import ROUTES, fit_route
+from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import (
     EASEConfig,
     GraphFilterConfig,
@@ -30,11 +31,14 @@ CONFIGS = {
     "swing": SwingConfig(kind="swing"),
     "graph_filter": GraphFilterConfig(kind="graph_filter", rank=8, query_decay=0.8),
     "ease": EASEConfig(kind="ease", l2=10.0, query_decay=0.8),
+    "als": ALSConfig(kind="als", embedding_dim=8),
+    "bpr": BPRConfig(kind="bpr", embedding_dim=16),
     "dssm": DSSMConfig.model_validate(
         {"kind": "dssm", **DSSM, "training": {"epochs": 12, "batch_size": 64, "optimiser": {"learning_rate": 0.02}}}
     ),
 }
 STATIC = ("popular",)
+ORDERLESS = ("als", "bpr")
 
 
 def test_every_route_is_held_to_the_contract():
@@ -98,8 +102,9 @@ def test_the_next_items_of_the_circle_come_first(fitted):
     codes, _ = retriever.retrieve(asked(), 6)
     if kind not in STATIC:
         # Those of the history itself are the funnel's to leave out.
-        assert {6, 7} <= set(codes[0].tolist())
-        assert {16, 17} <= set(codes[1].tolist())
+        if kind not in ORDERLESS:
+            assert {6, 7} <= set(codes[0].tolist())
+            assert {16, 17} <= set(codes[1].tolist())
         own, other = ((codes[0] // 10 == circle).sum() for circle in (0, 1))
         assert own > other
     else:

@@ -256,5 +256,5 @@ def test_a_given_window_before_an_earlier_one_of_the_user_is_refused():
 
 
 def test_given_needs_windows():
-    with pytest.raises(DataError, match="found no windows in the log, expected data.interactions.window"):
+    with pytest.raises(DataError, match="found no windows in the log, expected"):
         assign_windows(np.array([0]), None, GivenSplit(kind="given"), np.random.default_rng(0))

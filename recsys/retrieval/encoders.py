@@ -1,0 +1,253 @@
+"""What makes a vector of a request: an exported network, a mean of item vectors, or a folded-in factor."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.errors import ArtifactError
+from recsys.features.assemble import Assembler
+from recsys.features.batch import Arrays, Codes, Field, Floats, InputSpec, QueryBatch
+from recsys.features.onnx import OnnxGraph
+from recsys.retrieval.recency import recent_weights
+from recsys.retrieval.static import read_array
+
+__all__ = ["ENCODERS", "FoldInEncoder", "OnnxQueryEncoder", "PooledEncoder", "QueryEncoder"]
+
+_CHUNK = 256
+"""Requests folded in together."""
+
+
+class QueryEncoder(Protocol):
+    """Makes a vector of a request."""
+
+    kind: ClassVar[str]
+
+    def encode(self, queries: QueryBatch) -> Floats:
+        """`(B, D)` float32."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Writes everything `load` needs into an existing folder."""
+        ...
+
+
+class OnnxQueryEncoder:
+    """An exported query tower.
+
+    Args:
+        path: of the graph: inputs by field name, one output `(B, D)`.
+        spec: the graph's inputs.
+        item_features: encoded `item.*` arrays, for the fields of past items.
+    """
+
+    kind: ClassVar[str] = "onnx"
+
+    def __init__(self, path: Path, spec: InputSpec, item_features: Arrays) -> None:
+        self._graph = OnnxGraph(path)
+        self._assembler = Assembler(item_features, spec)
+
+    def encode(self, queries: QueryBatch) -> Floats:
+        """See `QueryEncoder`."""
+        return self._graph.run(self._assembler.query_inputs(queries))
+
+    def save(self, folder: Path) -> None:
+        """See `QueryEncoder`."""
+        (folder / "encoder.onnx").write_bytes(self._graph.content)
+        spec = json.dumps(asdict(self._assembler.spec), ensure_ascii=False, indent=1)
+        (folder / "inputs.json").write_text(spec + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, item_features: Arrays) -> Self:
+        """Reads what `save` wrote. Raises `ArtifactError` when a file is missing or damaged."""
+        path = folder / "inputs.json"
+        try:
+            spec = json.loads(path.read_text(encoding="utf-8"))
+            fields = tuple(Field(**field) for field in spec["fields"])
+            inputs = InputSpec(fields, int(spec["history_length"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error}); fit the route again") from error
+        return cls(folder / "encoder.onnx", inputs, item_features)
+
+
+class PooledEncoder:
+    """The weighted mean of the history's item vectors.
+
+    A request without history, or whose vectors cancel out, has no vector: NaN, which finds nothing.
+
+    Args:
+        vectors: `(N, D)` float32 by item code, of items in the part of the query.
+        decay: weight of a history item one step further back, in (0, 1].
+        history: the most recent items that count.
+        normalise: whether the mean is made a vector of length 1.
+    """
+
+    kind: ClassVar[str] = "pooled"
+
+    def __init__(self, vectors: Floats, *, decay: float = 1.0, history: int = 50, normalise: bool = True) -> None:
+        self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._decay = decay
+        self._history = history
+        self._normalise = normalise
+
+    def encode(self, queries: QueryBatch) -> Floats:
+        """See `QueryEncoder`."""
+        weights = recent_weights(queries, len(self._vectors), self._history, self._decay)
+        total = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
+        sums: Floats = weights @ self._vectors
+        size = np.linalg.norm(sums, axis=1, keepdims=True) if self._normalise else total
+        return np.where((total > 0) & (size > 0), sums / np.maximum(size, 1e-12), np.float32(np.nan)).astype(np.float32)
+
+    def save(self, folder: Path) -> None:
+        """See `QueryEncoder`."""
+        np.save(folder / "history_vectors.npy", self._vectors, allow_pickle=False)
+        settings = {"decay": self._decay, "history": self._history, "normalise": self._normalise}
+        (folder / "pooled.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, item_features: Arrays) -> Self:
+        """Reads what `save` wrote. Raises `ArtifactError` when a file is missing or damaged."""
+        vectors, settings = _read_vectors(folder), _read_settings(folder / "pooled.json")
+        try:
+            return cls(
+                vectors,
+                decay=float(settings["decay"]),
+                history=int(settings["history"]),
+                normalise=bool(settings["normalise"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{folder / 'pooled.json'}: cannot be read ({error}); fit the route again") from error
+
+
+class FoldInEncoder:
+    """The factor an unseen user would get in the next step of alternating least squares (Hu 2008, equation 4).
+
+    The factor u minimises Σ_i c_i (p_i − u·y_i)² + regularisation·‖u‖², with preference p_i = 1 and confidence
+    c_i = 1 + alpha_i·decay^(steps back) for items of the history, 0 and 1 for all others. By the Woodbury identity
+    that is a system of the size of the history, not of the factors. A request without history has no vector: NaN.
+
+    Args:
+        vectors: `(N, D)` item factors y by item code.
+        alpha: `(N,)` what an event of each item adds to the confidence.
+        regularisation: of the squared length of a factor, above 0.
+        user_penalty: exponent on the length of the history by which alpha is divided.
+        decay: weight of an event one step further back, in (0, 1].
+        history: the most recent items that count; the system solved has at most this size.
+    """
+
+    kind: ClassVar[str] = "fold_in"
+
+    def __init__(
+        self,
+        vectors: Floats,
+        *,
+        alpha: Floats,
+        regularisation: float,
+        user_penalty: float = 0.0,
+        decay: float = 1.0,
+        history: int = 200,
+    ) -> None:
+        self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._alpha = np.ascontiguousarray(alpha, dtype=np.float32)
+        self._settings: dict[str, float] = {
+            "regularisation": regularisation,
+            "user_penalty": user_penalty,
+            "decay": decay,
+            "history": history,
+        }
+        wide = self._vectors.astype(np.float64)
+        gram = wide.T @ wide + regularisation * np.eye(wide.shape[1])
+        self._smoothed: Floats = np.linalg.solve(gram, wide.T).T.astype(np.float32)
+
+    def encode(self, queries: QueryBatch) -> Floats:
+        """See `QueryEncoder`."""
+        recent = queries.recent(min(int(self._settings["history"]), queries.history.shape[1]))
+        factors = np.full((len(queries), self._vectors.shape[1]), np.nan, dtype=np.float32)
+        for rows in _of_similar_length(queries.lengths):
+            width = int((recent[rows] >= 0).sum(axis=1).max(initial=0))
+            if width:
+                factors[rows] = self._solved(recent[rows, :width])
+        return factors
+
+    def _solved(self, items: Codes) -> Floats:
+        """`(b, D)` factors of histories `(b, L)`, none of them empty."""
+        real = items >= 0
+        lengths = real.sum(axis=1, keepdims=True)
+        back = np.maximum(lengths - 1 - np.arange(items.shape[1]), 0)
+        alpha = self._alpha[items] * lengths ** -self._settings["user_penalty"]
+        extra = np.where(real, alpha * self._settings["decay"] ** back, 0.0)
+        smoothed = np.where(real[..., None], self._smoothed[items], np.float32(0))
+        vectors = np.where(real[..., None], self._vectors[items], np.float32(0))
+        kernel = (smoothed @ vectors.transpose(0, 2, 1)).astype(np.float64)
+        confidence = np.where(real, 1.0 + extra, 0.0)[..., None]
+        # u = Zᵀ(c − A (I + K A)⁻¹ K c), with Z the smoothed vectors, K = Z·Yᵀ, A the extra confidences.
+        system = np.eye(items.shape[1]) + kernel * extra[:, None, :]
+        inner = np.linalg.solve(system, kernel @ confidence)
+        weights = confidence - extra[..., None] * inner
+        factors: Floats = (smoothed.transpose(0, 2, 1) @ weights.astype(np.float32)).squeeze(-1)
+        return factors
+
+    def save(self, folder: Path) -> None:
+        """See `QueryEncoder`."""
+        np.save(folder / "history_vectors.npy", self._vectors, allow_pickle=False)
+        np.save(folder / "alpha.npy", self._alpha, allow_pickle=False)
+        (folder / "fold_in.json").write_text(json.dumps(self._settings) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, item_features: Arrays) -> Self:
+        """Reads what `save` wrote. Raises `ArtifactError` when a file is missing or damaged."""
+        vectors, settings = _read_vectors(folder), _read_settings(folder / "fold_in.json")
+        alpha = read_array(folder / "alpha.npy")
+        if alpha.shape != (len(vectors),) or alpha.dtype != np.float32:
+            raise ArtifactError(f"{folder / 'alpha.npy'}: expected {len(vectors)} float32; fit the route again")
+        try:
+            return cls(
+                vectors,
+                alpha=alpha,
+                regularisation=float(settings["regularisation"]),
+                user_penalty=float(settings["user_penalty"]),
+                decay=float(settings["decay"]),
+                history=int(settings["history"]),
+            )
+        except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+            raise ArtifactError(f"{folder / 'fold_in.json'}: cannot be read ({error}); fit the route again") from error
+
+
+ENCODERS: dict[str, Callable[[Path, Arrays], QueryEncoder]] = {
+    "fold_in": FoldInEncoder.load,
+    "onnx": OnnxQueryEncoder.load,
+    "pooled": PooledEncoder.load,
+}
+"""How each kind is read from its folder."""
+
+
+def _of_similar_length(lengths: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:
+    """Positions of requests with a history, in chunks without much padding."""
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    for start in range(0, len(order), _CHUNK):
+        yield order[start : start + _CHUNK]
+
+
+def _read_vectors(folder: Path) -> Floats:
+    vectors: Any = read_array(folder / "history_vectors.npy")
+    if vectors.ndim != 2 or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
+        raise ArtifactError(
+            f"{folder}: history vectors of shape {vectors.shape} and type {vectors.dtype}, expected finite (N, D) "
+            "float32; fit the route again"
+        )
+    return np.asarray(vectors)
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(settings, dict):
+            return settings
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); fit the route again") from error
+    raise ArtifactError(f"{path}: found no settings, expected an object; fit the route again")
