@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["Loss", "Reduction", "like", "reduce"]
+__all__ = ["Loss", "Objective", "Reduction", "like", "reduce"]
 
 Reduction = Literal["mean", "sum", "none"]
 
@@ -32,6 +32,14 @@ class Loss(Protocol):
         reduction: Reduction = "mean",
     ) -> Tensor:
         """The loss: a scalar, or one value an entry."""
+        ...
+
+
+class Objective(Protocol):
+    """What training minimises: any loss of scores and labels, whatever else it could take."""
+
+    def __call__(self, scores: Tensor, labels: Tensor, /, *, mask: Tensor | None = None) -> Tensor:
+        """A scalar."""
         ...
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["DecayPooling"]
+__all__ = ["AttentionPooling", "DecayPooling", "MeanPooling"]
 
 
 class DecayPooling(nn.Module):
@@ -31,4 +31,34 @@ class DecayPooling(nn.Module):
         steps = torch.arange(mask.shape[1], device=mask.device)
         back = (mask.sum(1, keepdim=True).long() - 1 - steps).clamp(min=0)
         weights = torch.where(mask > 0, self.log_weights[back], -1e9).softmax(dim=1)
+        return torch.bmm(weights.unsqueeze(1), vectors).squeeze(1)
+
+
+class MeanPooling(nn.Module):
+    """The mean of past items; zero for an empty history."""
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Pools `(B, L, D)` with mask `(B, L)`, 1 at real items, to `(B, D)`."""
+        total = torch.bmm(mask.unsqueeze(1), vectors).squeeze(1)
+        return total / mask.sum(1, keepdim=True).clamp(min=1)
+
+
+class AttentionPooling(nn.Module):
+    """The mean of past items weighted by softmax of q·tanh(W·item): what a learned query finds in them.
+
+    Bahdanau 2015, section 3.1, with a query that is the same for everybody; even weights at first.
+
+    Args:
+        dim: D.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.key = nn.Linear(dim, dim)
+        self.query = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Pools `(B, L, D)` with mask `(B, L)`, 1 at real items, to `(B, D)`."""
+        logits = torch.tanh(self.key(vectors)) @ self.query
+        weights = torch.where(mask > 0, logits, -1e9).softmax(dim=1)
         return torch.bmm(weights.unsqueeze(1), vectors).squeeze(1)

@@ -7,7 +7,14 @@ from pydantic import Field
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import EASEConfig, GraphFilterConfig, ItemCFConfig, SwingConfig, UserCFConfig
 from recsys.recall.settings.static import PopularConfig
-from recsys.recall.settings.two_tower import DSSMConfig
+from recsys.recall.settings.two_tower import (
+    DSSMConfig,
+    FMConfig,
+    GRU4RecConfig,
+    SASRecConfig,
+    SimpleXConfig,
+    YouTubeDNNConfig,
+)
 
 __all__ = ["RouteConfig"]
 
@@ -20,6 +27,11 @@ RouteConfig = Annotated[
     | GraphFilterConfig
     | ALSConfig
     | BPRConfig
-    | DSSMConfig,
+    | DSSMConfig
+    | YouTubeDNNConfig
+    | SimpleXConfig
+    | GRU4RecConfig
+    | SASRecConfig
+    | FMConfig,
     Field(discriminator="kind"),
 ]

@@ -9,16 +9,23 @@ from recsys.retrieval.base import Retriever
 
 __all__ = ["ROUTES", "fit_route"]
 
+_TOWERS = "recsys.recall.two_tower.route"
+
 ROUTES: dict[str, str] = {
     "als": "recsys.recall.als",
     "bpr": "recsys.recall.bpr",
-    "dssm": "recsys.recall.dssm",
+    "dssm": _TOWERS,
     "ease": "recsys.recall.ease",
+    "fm": "recsys.recall.two_tower.fm",
     "graph_filter": "recsys.recall.graph_filter",
+    "gru4rec": _TOWERS,
     "itemcf": "recsys.recall.itemcf",
     "popular": "recsys.recall.popular",
+    "sasrec": _TOWERS,
+    "simplex": _TOWERS,
     "swing": "recsys.recall.swing",
     "usercf": "recsys.recall.usercf",
+    "youtube_dnn": _TOWERS,
 }
 """Modules, imported when they are needed: only some routes need torch."""
 

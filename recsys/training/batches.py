@@ -21,18 +21,18 @@ class Batch:
 
     Attributes:
         inputs: model inputs by field name.
-        labels: `(B, C)` float32.
-        mask: `(B, C)` bool, true at real candidates.
+        labels: `(B, C)` float32; for two-towers `(P, 1)` int64, the column of each request's positive.
+        mask: `(B, C)` bool, true at real candidates; `None` means all are.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
-    mask: Tensor
+    mask: Tensor | None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         inputs = {name: values.to(device, non_blocking=True) for name, values in self.inputs.items()}
-        return Batch(inputs, self.labels.to(device), self.mask.to(device))
+        return Batch(inputs, self.labels.to(device), None if self.mask is None else self.mask.to(device))
 
 
 class BatchSource(Protocol):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recsys.errors import TrainingError
-from recsys.losses.base import Loss
+from recsys.losses.base import Objective
 from recsys.nn.embedding import EmbeddingCollection
 from recsys.training.batches import Batch
 from recsys.training.config import OptimiserConfig, TrainingConfig
@@ -31,7 +31,9 @@ class TrainingModule(pl.LightningModule):
         epoch_end: called after every epoch.
     """
 
-    def __init__(self, model: nn.Module, loss: Loss, config: TrainingConfig, steps: int, epoch_end: EpochEnd) -> None:
+    def __init__(
+        self, model: nn.Module, loss: Objective, config: TrainingConfig, steps: int, epoch_end: EpochEnd
+    ) -> None:
         super().__init__()
         # Dense and sparse tables need an optimiser each, which Lightning steps only by hand.
         self.automatic_optimization = False

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from recsys.losses.base import Loss
+from recsys.losses.base import Objective
 from recsys.training.batches import Batch, BatchSource, Samples
 from recsys.training.config import TrainingConfig
 from recsys.training.module import TrainingModule
@@ -51,7 +51,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 def train(
     model: nn.Module,
-    loss: Loss,
+    loss: Objective,
     batches: BatchSource,
     config: TrainingConfig,
     *,

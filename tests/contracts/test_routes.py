@@ -19,11 +19,27 @@ from recsys.recall.settings.neighbours import (
     UserCFConfig,
 )
 from recsys.recall.settings.static import PopularConfig
-from recsys.recall.settings.two_tower import DSSMConfig
+from recsys.recall.settings.two_tower import (
+    DSSMConfig,
+    FMConfig,
+    GRU4RecConfig,
+    SASRecConfig,
+    SimpleXConfig,
+    YouTubeDNNConfig,
+)
 from recsys.retrieval.registry import load_retriever, save_retriever
 
 USERS, ITEMS, STEPS = 60, 22, 12
-DSSM = {"embedding_dim": 8, "hidden": [8], "history_length": 4, "dropout": 0.0, "min_history": 1}
+TOWERS = {"embedding_dim": 8, "history_length": 4, "dropout": 0.0, "item_dropout": 0.0}
+EVENTS = {"epochs": 12, "batch_size": 64, "optimiser": {"learning_rate": 0.02}}
+SEQUENCES = {"epochs": 25, "batch_size": 16, "optimiser": {"learning_rate": 0.02}}
+
+
+def tower(model, **options):
+    kind = model.model_fields["kind"].annotation.__args__[0]
+    return model.model_validate({"kind": kind, "training": EVENTS, **TOWERS, **options})
+
+
 CONFIGS = {
     "popular": PopularConfig(kind="popular"),
     "itemcf": ItemCFConfig(kind="itemcf"),
@@ -33,12 +49,15 @@ CONFIGS = {
     "ease": EASEConfig(kind="ease", l2=10.0, query_decay=0.8),
     "als": ALSConfig(kind="als", embedding_dim=8),
     "bpr": BPRConfig(kind="bpr", embedding_dim=16),
-    "dssm": DSSMConfig.model_validate(
-        {"kind": "dssm", **DSSM, "training": {"epochs": 12, "batch_size": 64, "optimiser": {"learning_rate": 0.02}}}
-    ),
+    "dssm": tower(DSSMConfig, hidden=[8], min_history=1),
+    "youtube_dnn": tower(YouTubeDNNConfig, hidden=[8], history_length=2, negatives={"kind": "sampled", "count": 16}),
+    "simplex": tower(SimpleXConfig, history_length=2, negatives={"kind": "sampled", "count": 16}),
+    "fm": tower(FMConfig, history_length=2),
+    "gru4rec": tower(GRU4RecConfig, training=SEQUENCES),
+    "sasrec": tower(SASRecConfig, training=SEQUENCES),
 }
 STATIC = ("popular",)
-ORDERLESS = ("als", "bpr")
+ORDERLESS = ("als", "bpr", "simplex", "youtube_dnn", "fm")
 
 
 def test_every_route_is_held_to_the_contract():

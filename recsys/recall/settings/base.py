@@ -31,8 +31,6 @@ class LogFacts:
 class RouteSettings(Settings):
     """Settings of a route; a subclass says by class variables what it asks of the log."""
 
-    needs_order: ClassVar[str] = ""
-    """Why the route is nothing without order, as the end of a sentence; empty where it is."""
     distance_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that weigh events by distance: 1 turns them off, and only 1 will do without order."""
     age_settings: ClassVar[tuple[str, ...]] = ()
@@ -45,11 +43,16 @@ class RouteSettings(Settings):
         if log.timeless:
             yield from self._age_problems(log.timeless)
 
+    def order_reason(self) -> str:
+        """Why the route is nothing without order, as the middle of a sentence; empty where it is something."""
+        return ""
+
     def _order_problems(self) -> Iterator[Problem]:
-        if self.needs_order:
+        reason = self.order_reason()
+        if reason:
             kind = getattr(self, "kind")  # noqa: B009  every subclass has it
             yield Problem(
-                f"found {kind}, but data.order is none: {self.needs_order}; "
+                f"found {kind}, but data.order is none: {reason}; "
                 "set data.order: row if the rows are in order, or use itemcf or popular",
                 at=("kind",),
                 protocol=True,

@@ -1,0 +1,168 @@
+"""Two-tower routes: trained on next items, served as an index of item vectors with an exported query tower."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from recsys.errors import DataError
+from recsys.features.assemble import Assembler
+from recsys.features.batch import Arrays, Codes, Field, Floats, InputSpec
+from recsys.losses import retrieval
+from recsys.losses.base import Objective
+from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.settings.two_tower import (
+    BPRLoss,
+    CosineContrastiveLoss,
+    HingeLoss,
+    LossConfig,
+    RecurrentEncoder,
+    SelfAttentionEncoder,
+    SoftmaxLoss,
+    TwoTowerConfig,
+)
+from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches
+from recsys.recall.two_tower.negatives import NegativeSampler
+from recsys.recall.two_tower.towers import TwoTower
+from recsys.retrieval.base import Retriever
+from recsys.retrieval.encoders import OnnxQueryEncoder
+from recsys.retrieval.index import VectorIndex
+from recsys.retrieval.vector import VectorRetriever
+from recsys.training.batches import as_tensors
+from recsys.training.trainer import seeded, train
+
+__all__ = ["fit"]
+
+_ITEMS = 4096
+"""Items encoded together."""
+
+
+def fit(config: TwoTowerConfig, data: TrainingData, context: FitContext) -> Retriever:
+    """Trains the towers, and serves them as an index with an exported query encoder.
+
+    Takes memory for (rows of all embedding tables) · D numbers, three times over while training, and for the scores of
+    a batch, (requests) · (columns).
+
+    Args:
+        config: the route's settings.
+        data: events.
+        context: seed, scratch folder, where curves go.
+
+    Raises:
+        DataError: no event has enough history before it, or there is no item field.
+        TrainingError: training diverged.
+        ParityError: the exported query encoder differs from the trained one.
+    """
+    return fit_towers(TwoTower, config, data, context)
+
+
+def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData, context: FitContext) -> Retriever:
+    """As `fit`, for towers of a kind."""
+    name = getattr(config, "kind")  # noqa: B009  every subclass has it
+    user = _selected(data.user_fields, config.user_fields, leave_out="user.user_id")
+    item = _selected(data.item_fields, config.item_fields)
+    if not item:
+        raise DataError(f"{name}: found no item field; name at least item_id in features.item")
+    with seeded(context.seed):
+        model = kind(user, item, config)
+    assembler = Assembler(data.item_features, InputSpec((*model.spec.fields, *item), config.history_length))
+    if not (data.histories.counts > config.min_history).any():
+        raise DataError(
+            f"{name}: no user has more than min_history = {config.min_history} events in the training window; "
+            "lower it, or use itemcf"
+        )
+    batches = _batches(config, model, data, assembler)
+    train(model, _loss(config.loss), batches, config.training, seed=context.seed, log=context.log)
+    model.eval()
+    index = VectorIndex(_item_vectors(model, assembler, data.n_items))
+    path = context.folder / "encoder.onnx"
+    context.export(model.query, model.spec, path)
+    return VectorRetriever(index, OnnxQueryEncoder(path, model.spec, data.item_features))
+
+
+def _batches(
+    config: TwoTowerConfig, model: TwoTower, data: TrainingData, assembler: Assembler
+) -> EventBatches | SequenceBatches:
+    used = {field.name for field in model.spec.side("user")}
+    features = {name: values for name, values in data.user_features.items() if name in used}
+    sampler = NegativeSampler(
+        config.negatives, data.histories, data.n_items, corrected=isinstance(config.loss, SoftmaxLoss)
+    )
+    requests = Requests(data.histories, features, assembler, sampler, data.n_items)
+    if config.negatives.hard:
+        miner = HardNegatives(model, assembler, data, config)
+        requests = replace(requests, mine=miner.mine)
+    whole = config.negatives.kind == "all"
+    size = config.training.batch_size
+    if isinstance(config.encoder, RecurrentEncoder | SelfAttentionEncoder):
+        return SequenceBatches(requests, size, whole)
+    return EventBatches(requests, size, config.min_history, config.user_penalty, data.ordered, whole)
+
+
+class HardNegatives:
+    """What the towers wrongly find by now, by exact search over item vectors that are refreshed once an epoch.
+
+    Args:
+        model: the towers in training.
+        assembler: of the items' inputs.
+        data: what users have, which is never a negative.
+        config: how many, and how deep to look.
+    """
+
+    def __init__(self, model: TwoTower, assembler: Assembler, data: TrainingData, config: TwoTowerConfig) -> None:
+        self._model = model
+        self._assembler = assembler
+        self._data = data
+        self._config = config
+        self._refresh_every = max(len(data.histories.items) // config.training.batch_size, 1)
+        self._calls = 0
+        self._vectors: Floats = np.empty((0, 0), dtype=np.float32)
+
+    @torch.no_grad()
+    def mine(self, query: Arrays, users: Codes, rng: np.random.Generator) -> Codes:
+        """`(P, hard)` items drawn from the first `hard_depth` found that the user does not have; −1 pads."""
+        self._model.eval()
+        if self._calls % self._refresh_every == 0:
+            self._vectors = _item_vectors(self._model, self._assembler, self._data.n_items)
+        self._calls += 1
+        scores = self._model.query(as_tensors(query)).numpy() @ self._vectors.T
+        self._model.train()
+        history, _ = self._data.histories.batch(users)
+        rows, steps = np.nonzero(history >= 0)
+        scores[rows, history[rows, steps]] = -np.inf
+        depth = min(self._config.negatives.hard_depth, scores.shape[1])
+        found = np.argpartition(scores, scores.shape[1] - depth, axis=1)[:, -depth:]
+        drawn = rng.integers(0, depth, (len(users), self._config.negatives.hard))
+        codes = np.take_along_axis(found, drawn, axis=1)
+        wrong: Codes = np.where(np.take_along_axis(scores, codes, axis=1) > -np.inf, codes, -1).astype(np.int32)
+        return wrong
+
+
+def _loss(config: LossConfig) -> Objective:
+    match config:
+        case SoftmaxLoss():
+            return partial(retrieval.softmax, label_smoothing=config.label_smoothing)
+        case BPRLoss():
+            return retrieval.bpr
+        case HingeLoss():
+            return partial(retrieval.hinge, margin=config.margin)
+        case CosineContrastiveLoss():
+            return partial(retrieval.cosine_contrastive, margin=config.margin, negative_weight=config.negative_weight)
+
+
+def _selected(fields: Sequence[Field], names: Sequence[str] | None, leave_out: str = "") -> tuple[Field, ...]:
+    """The named fields, or all but one."""
+    if names is None:
+        return tuple(field for field in fields if field.name != leave_out)
+    return tuple(field for field in fields if field.name.partition(".")[2] in names)
+
+
+@torch.no_grad()
+def _item_vectors(model: TwoTower, assembler: Assembler, n_items: int) -> Floats:
+    parts = []
+    for start in range(0, n_items, _ITEMS):
+        codes = np.arange(start, min(start + _ITEMS, n_items), dtype=np.int32)
+        parts.append(model.items(as_tensors(assembler.item_inputs(codes))).numpy())
+    return np.concatenate(parts)
