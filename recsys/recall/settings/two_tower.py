@@ -57,6 +57,7 @@ class RecurrentEncoder(Settings):
     """A recurrent network over the history (Hidasi 2016, GRU4Rec)."""
 
     kind: Literal["gru", "lstm"]
+    """The cell."""
     layers: PositiveInt = 1
     """Layers on top of one another."""
 
