@@ -1,0 +1,86 @@
+"""Retrieval losses against loops, and what masks promise."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from recsys.losses.retrieval import bpr, cosine_contrastive, hinge, softmax
+
+SCORES = torch.tensor([[0.3, -1.2, 2.0, 0.1], [1.5, 0.2, -0.4, 0.9], [-2.0, 0.0, 0.7, 3.0]])
+TARGET = torch.tensor([[2], [0], [1]])
+MASK = torch.tensor([[True, True, True, False], [True, False, True, True], [False, True, False, False]])
+LOSSES = {
+    "softmax": softmax,
+    "smoothed": partial(softmax, label_smoothing=0.2),
+    "bpr": bpr,
+    "hinge": partial(hinge, margin=0.7),
+    "cosine_contrastive": partial(cosine_contrastive, margin=0.1, negative_weight=3.0),
+}
+
+
+def mean(values):
+    return sum(values) / len(values) if values else 0.0
+
+
+def by_hand(name, scores, target, mask):
+    total = 0.0
+    for row, positive, real in zip(scores.tolist(), target.flatten().tolist(), mask.tolist(), strict=True):
+        own = row[positive]
+        columns = [value for value, there in zip(row, real, strict=True) if there]
+        negatives = [value for at, value in enumerate(row) if real[at] and at != positive]
+        if name in ("softmax", "smoothed"):
+            share = 0.2 if name == "smoothed" else 0.0
+            total += math.log(sum(map(math.exp, columns))) - (1 - share) * own - share * mean(columns)
+        elif name == "bpr":
+            total += mean([math.log(1 + math.exp(value - own)) for value in negatives])
+        elif name == "hinge":
+            total += mean([max(0.0, 0.7 + value - own) for value in negatives])
+        else:
+            total += 1 - own + 3 * mean([max(0.0, value - 0.1) for value in negatives])
+    return total / len(scores)
+
+
+@pytest.fixture(params=sorted(LOSSES))
+def name(request):
+    return request.param
+
+
+@pytest.mark.parametrize("mask", [MASK, torch.ones_like(MASK), None])
+def test_it_is_the_mean_over_the_requests_of_the_formula(name, mask):
+    expected = by_hand(name, SCORES, TARGET, torch.ones_like(MASK) if mask is None else mask)
+    assert float(LOSSES[name](SCORES, TARGET, mask=mask)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_masked_columns_change_neither_loss_nor_gradient(name):
+    def gradient(scores):
+        scores = scores.clone().requires_grad_()
+        loss = LOSSES[name](scores, TARGET, mask=MASK)
+        loss.backward()
+        return float(loss.detach()), scores.grad
+
+    clean, dirty = gradient(SCORES), gradient(SCORES.masked_fill(~MASK, 1e6))
+    assert clean[0] == pytest.approx(dirty[0])
+    assert torch.allclose(clean[1], dirty[1])
+    assert (clean[1][~MASK] == 0).all()
+
+
+def test_the_gradient_is_that_of_finite_differences(name):
+    scores = SCORES.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: LOSSES[name](values, TARGET, mask=MASK), (scores,))
+
+
+def test_extreme_scores_stay_finite(name):
+    scores = (SCORES * 1e4).requires_grad_()
+    loss = LOSSES[name](scores, TARGET, mask=MASK)
+    loss.backward()
+    assert loss.isfinite()
+    assert scores.grad.isfinite().all()
+
+
+def test_columns_may_come_in_any_order(name):
+    order = torch.tensor([3, 1, 0, 2])
+    moved = torch.argsort(order)[TARGET]
+    found = LOSSES[name](SCORES[:, order], moved, mask=MASK[:, order])
+    assert float(found) == pytest.approx(float(LOSSES[name](SCORES, TARGET, mask=MASK)), rel=1e-6)
