@@ -8,11 +8,17 @@ changes neither the loss nor a gradient. The loss is a scalar: the mean over the
 columns other than the positive's, and a request without any counts 0 for them.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 __all__ = ["bpr", "cosine_contrastive", "hinge", "softmax"]
+
+_CACHED = 1 << 18
+"""Scores looked at together: a megabyte."""
 
 
 def softmax(scores: Tensor, target: Tensor, *, mask: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
@@ -24,10 +30,7 @@ def softmax(scores: Tensor, target: Tensor, *, mask: Tensor | None = None, label
     >>> bool(softmax(torch.zeros(2, 4), torch.tensor([[0], [3]])) == torch.tensor(4.0).log())
     True
     """
-    real = scores if mask is None else scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
-    losses = real.logsumexp(dim=1) - (1 - label_smoothing) * scores.gather(1, target).squeeze(1)
-    if label_smoothing:
-        losses = losses - label_smoothing * _mean(scores, mask)
+    losses: Tensor = _SmoothedSoftmax.apply(scores, target, mask, label_smoothing)  # type: ignore[no-untyped-call]
     return losses.mean()
 
 
@@ -75,3 +78,50 @@ def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return values.mean(dim=1)
     return values.masked_fill(~mask, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+
+class _SmoothedSoftmax(torch.autograd.Function):
+    """`(P,)` losses, and their gradient, a few rows at a time.
+
+    With a whole catalogue as columns the scores are far larger than any cache: written with torch's own functions the
+    loss reads and writes all of them nine times, so, twice. Training as a whole takes two thirds of the time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, target: Tensor, mask: Tensor | None, smoothing: float) -> Tensor:  # noqa: ANN401
+        norms, means = torch.empty(len(scores), dtype=scores.dtype), torch.zeros(len(scores), dtype=scores.dtype)
+        norms, means = norms.to(scores.device), means.to(scores.device)
+        for rows in _blocks(scores):
+            values = _real(scores[rows], mask, rows, torch.finfo(scores.dtype).min)
+            norms[rows] = values.logsumexp(dim=1)
+            if smoothing:
+                means[rows] = _mean(scores[rows], None if mask is None else mask[rows])
+        ctx.save_for_backward(scores, target, norms, *(() if mask is None else (mask,)))
+        ctx.smoothing = smoothing
+        return norms - (1 - smoothing) * scores.gather(1, target).squeeze(1) - smoothing * means
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
+        scores, target, norms, *rest = ctx.saved_tensors
+        mask = rest[0] if rest else None
+        result = torch.empty_like(scores)
+        for rows in _blocks(scores):
+            share = torch.sub(scores[rows], norms[rows].unsqueeze(1), out=result[rows]).exp_()
+            if ctx.smoothing:
+                count = scores.shape[1] if mask is None else mask[rows].sum(dim=1, keepdim=True).clamp(min=1)
+                share -= ctx.smoothing / count
+            share.scatter_add_(1, target[rows], torch.full_like(norms[rows].unsqueeze(1), ctx.smoothing - 1))
+            share *= gradients[0][rows].unsqueeze(1)
+            if mask is not None:
+                share.masked_fill_(~mask[rows], 0.0)
+        return result, None, None, None
+
+
+def _blocks(scores: Tensor) -> Iterator[slice]:
+    """Rows whose scores fit into a cache together."""
+    size = max(_CACHED // scores.shape[1], 1)
+    return (slice(start, start + size) for start in range(0, len(scores), size))
+
+
+def _real(scores: Tensor, mask: Tensor | None, rows: slice, fill: float) -> Tensor:
+    return scores if mask is None else scores.masked_fill(~mask[rows], fill)

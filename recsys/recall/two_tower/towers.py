@@ -259,7 +259,8 @@ class TwoTower(nn.Module):
         Items drawn as somebody's positive are negatives of everyone else in proportion to their popularity q;
         subtracting log q makes the softmax that of the whole catalogue (Yi 2019, section 4).
         """
-        scores: Tensor = self.query(inputs) @ self.items(inputs).T * self.log_scale.exp()
+        # The queries are scaled, not the scores: of those there are far more.
+        scores: Tensor = (self.query(inputs) * self.log_scale.exp()) @ self.items(inputs).T
         return scores - inputs[LOG_Q].unsqueeze(0) if LOG_Q in inputs else scores
 
 
