@@ -1,0 +1,207 @@
+"""Trains vectors of tokens: one entry for compiled loops on CPU threads and for large batches on a GPU."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.errors import ConfigError, DataError, TrainingError
+from recsys.recall.word2vec.config import Word2VecSettings
+from recsys.recall.word2vec.corpus import Corpus, count_tokens
+from recsys.recall.word2vec.huffman import huffman_paths
+from recsys.recall.word2vec.kernels import Plan, Slice, compiled, rate_at
+from recsys.recall.word2vec.tables import alias_table, keep_probabilities, negative_weights
+
+__all__ = ["TrainedVectors", "train_word2vec"]
+
+Log = Callable[[str, float, int], None]
+"""Takes a point of a curve: name, value, epoch."""
+
+_SLICE = 1 << 15
+"""Tokens that one thread trains on at a time, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedVectors:
+    """What training gives; all zeros for a token seen less than `min_count` times.
+
+    Attributes:
+        vectors: `(N, D)` float32 input vectors, the ones to compare by cosine.
+        output_vectors: float32 what they are multiplied with: `(N, D)` of the tokens with negative sampling, of the
+            inner nodes of the Huffman tree, one fewer than tokens in it, with hierarchical softmax.
+        counts: `(N,)` int64 occurrences.
+    """
+
+    vectors: NDArray[np.float32]
+    output_vectors: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+def train_word2vec(
+    corpus: Corpus, n_tokens: int, settings: Word2VecSettings, *, seed: int, log: Log | None = None
+) -> TrainedVectors:
+    """Trains by stochastic gradient descent (Mikolov 2013a, 2013b), with the choices of `word2vec.c`.
+
+    In skip-gram each context's input vector predicts the centre; a sequence is subsampled before windows are laid; the
+    change of a CBOW mean goes to every context whole. Unlike there, the contexts of a centre share its negatives.
+
+    Takes memory for 2 · N · D float32 numbers whatever the corpus, plus 12 bytes a token with negative sampling or
+    8 · log₂(N) or so with hierarchical softmax, plus a chunk of the corpus. On a GPU the two tables lie there, and a
+    batch takes about 64 MB more.
+
+    With one thread on a CPU, the same seed gives the same bytes however the corpus is cut. More threads write without
+    locks (Recht 2011), and a GPU adds in any order: vectors then differ in detail from run to run.
+
+    Args:
+        corpus: sequences of tokens 0 … n_tokens − 1.
+        n_tokens: N.
+        settings: how to train.
+        seed: of all randomness.
+        log: takes `words_per_second` and `learning_rate` after each epoch.
+
+    Raises:
+        DataError: a token is outside the range, or none reaches `min_count`.
+        ConfigError: `device` is `cuda` and there is none.
+        TrainingError: vectors became infinite.
+    """
+    counts = count_tokens(corpus, n_tokens)
+    known = counts >= settings.min_count
+    if not known.any():
+        raise DataError(
+            f"corpus: no token occurs {settings.min_count} times, the most frequent {counts.max(initial=0)} times; "
+            "lower min_count or give more sequences"
+        )
+    plan = _plan(np.where(known, counts, 0), settings, total=settings.epochs * int(counts.sum()))
+    inputs, outputs = _initial(known, plan, settings, np.random.default_rng(seed))
+    trainer = _trainer(plan, inputs, outputs, settings, seed)
+    epoch_tokens = int(counts.sum())
+    for epoch in range(settings.epochs):
+        began = time.perf_counter()
+        trainer.epoch(_slices(corpus, seed=_epoch_seed(seed, epoch), done=epoch * epoch_tokens))
+        if log is not None:
+            log("words_per_second", epoch_tokens / (time.perf_counter() - began), epoch)
+            log("learning_rate", rate_at(plan, (epoch + 1) * epoch_tokens), epoch)
+    vectors, output_vectors = trainer.tables()
+    if not (np.isfinite(vectors).all() and np.isfinite(output_vectors).all()):
+        raise TrainingError(f"word2vec: vectors became infinite; lower learning_rate, found {settings.learning_rate:g}")
+    return TrainedVectors(vectors, output_vectors, counts)
+
+
+class _Trainer(Protocol):
+    """Trains on slices and has the result."""
+
+    def epoch(self, parts: Iterator[Slice]) -> None:
+        """One pass."""
+        ...
+
+    def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Input and output vectors."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _CompiledTrainer:
+    """Trains on CPU threads, in place."""
+
+    plan: Plan
+    inputs: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    threads: int
+
+    def epoch(self, parts: Iterator[Slice]) -> None:
+        loop = compiled(self.inputs.shape[1])
+        _each(lambda part: loop(part, self.plan, self.inputs, self.outputs), parts, self.threads)
+
+    def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.inputs, self.outputs
+
+
+def _each(work: Callable[[Slice], None], parts: Iterator[Slice], threads: int) -> None:
+    """Does the work of every part; no more parts are read ahead than keep the threads busy."""
+    if threads == 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[None]] = deque()
+        for part in parts:
+            waiting.append(pool.submit(work, part))
+            if len(waiting) > 2 * threads:
+                waiting.popleft().result()
+        for future in waiting:
+            future.result()
+
+
+def _trainer(
+    plan: Plan, inputs: NDArray[np.float32], outputs: NDArray[np.float32], settings: Word2VecSettings, seed: int
+) -> _Trainer:
+    if settings.device == "cpu":
+        return _CompiledTrainer(plan, inputs, outputs, settings.threads)
+    # torch takes seconds to import, which training on a CPU need not wait for.
+    from recsys.recall.word2vec.torch_train import TorchTrainer, has_cuda
+
+    if has_cuda():
+        return TorchTrainer(plan, inputs, outputs, device="cuda", seed=seed)
+    if settings.device == "cuda":
+        raise ConfigError("device: found cuda, but torch sees no CUDA device here; set device: cpu or auto")
+    return _CompiledTrainer(plan, inputs, outputs, settings.threads)
+
+
+def _plan(counts: NDArray[np.int64], settings: Word2VecSettings, *, total: int) -> Plan:
+    """Tables by count; those of the loss that is not used are empty."""
+    hierarchical = settings.loss == "hierarchical_softmax"
+    paths = huffman_paths(counts if hierarchical else counts[:0])
+    weights = negative_weights(counts[:0] if hierarchical else counts, power=settings.negative_power)
+    longest = int(np.diff(paths.offsets).max(initial=0))
+    return Plan(
+        window=settings.window,
+        dynamic=settings.dynamic_window,
+        cbow=settings.architecture == "cbow",
+        hierarchical=hierarchical,
+        negatives=settings.num_negatives,
+        keep=keep_probabilities(counts, subsample=settings.subsample),
+        alias=alias_table(weights),
+        path_offsets=paths.offsets,
+        path_nodes=paths.nodes,
+        path_turns=paths.turns,
+        most_targets=max(longest, 1) if hierarchical else 1 + settings.num_negatives,
+        total=total,
+        first_rate=settings.learning_rate,
+        last_rate=settings.min_learning_rate,
+    )
+
+
+def _initial(
+    known: NDArray[np.bool_], plan: Plan, settings: Word2VecSettings, rng: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Inputs even in ±1 / 2D, outputs zero."""
+    dim = settings.embedding_dim
+    inputs = rng.random((len(known), dim), dtype=np.float32)
+    inputs -= np.float32(0.5)
+    inputs /= np.float32(dim)
+    inputs[~known] = 0
+    rows = max(int(known.sum()) - 1, 0) if plan.hierarchical else len(known)
+    return inputs, np.zeros((rows, dim), dtype=np.float32)
+
+
+def _epoch_seed(seed: int, epoch: int) -> int:
+    """63 bits that differ by seed and epoch."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _slices(corpus: Corpus, *, seed: int, done: int) -> Iterator[Slice]:
+    """The corpus in whole sequences of about `_SLICE` tokens or a single longer one."""
+    sequence = 0
+    for tokens, offsets in corpus.chunks():
+        first, last = 0, len(offsets) - 1
+        while first < last:
+            end = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _SLICE, side="right")) - 1)
+            yield Slice(tokens, offsets[first : end + 1], seed, sequence, done)
+            sequence += end - first
+            first = end
+        done += len(tokens)
