@@ -19,12 +19,22 @@ def fit(config: ItemCFConfig, data: TrainingData, context: FitContext) -> Retrie
     W[i, j] = Σ distance_decay^(steps − 1) over every j at most `window` steps after an i of the same user, plus
     `backward` times the same with i and j exchanged, over (count_i · count_j)^popularity_penalty and, within the sum,
     the user's count^user_penalty; the best `neighbours` of each row are kept. Without order every pair of a user's
-    items counts once, both ways. Takes memory in proportion to the pairs of items that some user has both of.
+    items counts once, both ways. Takes memory for N · neighbours weights; with order, for all pairs within the window.
     """
-    pairs = _in_order(config, data.histories, data.n_items) if data.ordered else together(data, config.user_penalty)
-    scale = inverse_power(data.counts, config.popularity_penalty)
-    weights = sparse.csr_array(sparse.diags_array(scale) @ pairs @ sparse.diags_array(scale))
-    return NeighboursRetriever(largest_of_rows(weights, config.neighbours), query_decay=config.query_decay)
+    if data.ordered:
+        scale = inverse_power(data.counts, config.popularity_penalty)
+        pairs = _in_order(config, data.histories, data.n_items)
+        weights = sparse.csr_array(sparse.diags_array(scale) @ pairs @ sparse.diags_array(scale))
+        kept = largest_of_rows(weights, config.neighbours)
+    else:
+        kept = together(
+            data,
+            user_penalty=config.user_penalty,
+            row_penalty=config.popularity_penalty,
+            column_penalty=config.popularity_penalty,
+            count=config.neighbours,
+        )
+    return NeighboursRetriever(kept, query_decay=config.query_decay, history=config.history)
 
 
 def _in_order(config: ItemCFConfig, histories: Histories, n_items: int) -> sparse.csr_array:

@@ -50,7 +50,8 @@ class NeighboursRetriever:
     def _summed(self, queries: QueryBatch) -> Floats:
         asked = recent_weights(queries, self._weights.shape[0], self._history, self._decay)
         scores: Floats = (asked @ self._weights).toarray()
-        return np.where(scores > 0, scores, np.float32(-np.inf))
+        scores[scores <= 0] = -np.inf
+        return scores
 
     def save(self, folder: Path) -> None:
         """See `Retriever`."""

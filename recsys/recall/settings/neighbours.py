@@ -30,6 +30,8 @@ class ItemCFConfig(RouteSettings):
     """Weights kept for each item."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Weight of a history item one step further back."""
+    history: PositiveInt = 60
+    """The most recent items that count."""
 
 
 class UserCFConfig(RouteSettings):
