@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME …] [--json]`: runs benchmarks and prints what they measured."""
+"""`python -m benchmarks [NAME …] [--peer-python PATH] [--json]`: runs benchmarks and prints what they measured."""
 
 import argparse
 import importlib
@@ -13,8 +13,12 @@ BENCHMARKS = {
     "funnel": "benchmarks.funnel",
     "click": "benchmarks.click",
     "world": "benchmarks.world",
+    "item2vec": "benchmarks.item2vec",
 }
 """Name to module; each has `run() -> dict` with `ours`, and where there is one `target`."""
+
+PEERED = ("item2vec",)
+"""Those whose `run` takes `peer_python`: an interpreter that has the library to compare with."""
 
 
 def machine() -> dict[str, Any]:
@@ -31,12 +35,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(BENCHMARKS)}; default all")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("--peer-python", metavar="PATH", help=f"an interpreter with the peer of {', '.join(PEERED)}")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"unknown benchmark {unknown[0]}; expected one of {', '.join(BENCHMARKS)}")
     for name in options.names or BENCHMARKS:
-        found = {"name": name, **importlib.import_module(BENCHMARKS[name]).run(), "machine": machine()}
+        peer = {"peer_python": options.peer_python} if name in PEERED else {}
+        found = {"name": name, **importlib.import_module(BENCHMARKS[name]).run(**peer), "machine": machine()}
         print(json.dumps(found) if options.json else _text(found), flush=True)
 
 
