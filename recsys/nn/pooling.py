@@ -35,12 +35,16 @@ class DecayPooling(nn.Module):
 
 
 class MeanPooling(nn.Module):
-    """The mean of past items; zero for an empty history."""
+    """The sum of past items over their number^power, 1 for the mean; zero for an empty history."""
+
+    def __init__(self, power: float = 1.0) -> None:
+        super().__init__()
+        self.power = power
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Pools `(B, L, D)` with mask `(B, L)`, 1 at real items, to `(B, D)`."""
         total = torch.bmm(mask.unsqueeze(1), vectors).squeeze(1)
-        return total / mask.sum(1, keepdim=True).clamp(min=1)
+        return total / mask.sum(1, keepdim=True).clamp(min=1) ** self.power
 
 
 class AttentionPooling(nn.Module):

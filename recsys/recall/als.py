@@ -5,6 +5,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from recsys.features.batch import Floats
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.pairs import inverse_power
 from recsys.recall.settings.factors import ALSConfig
@@ -13,7 +14,7 @@ from recsys.retrieval.encoders import FoldInEncoder
 from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.vector import VectorRetriever
 
-__all__ = ["fit"]
+__all__ = ["factorise", "fit"]
 
 
 def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever:
@@ -24,6 +25,20 @@ def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever
     history would get in the next step, so that known and unknown users are answered alike. Takes memory for (U + N) · D
     numbers, and each epoch time in E · D + (U + N) · D².
     """
+    factors, alpha = factorise(config, data, context.seed)
+    encoder = FoldInEncoder(
+        factors,
+        alpha=alpha,
+        regularisation=config.regularisation,
+        user_penalty=config.user_penalty,
+        decay=config.query_decay,
+        history=config.history,
+    )
+    return VectorRetriever(VectorIndex(factors), encoder)
+
+
+def factorise(config: ALSConfig, data: TrainingData, seed: int) -> tuple[Floats, Floats]:
+    """`(N, D)` item factors, and `(N,)` what an event of each item adds to the confidence, for a user with one item."""
     seen = data.seen()
     by_item = inverse_power(data.counts, config.popularity_penalty)
     by_user = inverse_power(np.diff(seen.indptr), config.user_penalty)
@@ -38,15 +53,7 @@ def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever
             alpha=1.0,
             iterations=config.epochs,
             num_threads=config.threads,
-            random_state=context.seed,
+            random_state=seed,
         )
         model.fit(sparse.csr_matrix(weights, dtype=np.float32), show_progress=False)
-    encoder = FoldInEncoder(
-        model.item_factors,
-        alpha=(by_item * scale).astype(np.float32),
-        regularisation=config.regularisation,
-        user_penalty=config.user_penalty,
-        decay=config.query_decay,
-        history=config.history,
-    )
-    return VectorRetriever(VectorIndex(model.item_factors), encoder)
+    return np.ascontiguousarray(model.item_factors, dtype=np.float32), (by_item * scale).astype(np.float32)

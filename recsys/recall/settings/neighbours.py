@@ -106,6 +106,8 @@ class EASEConfig(RouteSettings):
     kind: Literal["ease"]
     l2: PositiveFloat = 200.0
     """Ridge penalty: the larger, the less a rare pair counts."""
+    user_penalty: NonNegativeFloat = 0.0
+    """Users weigh 1 / (their items)^(2 · this) in the regression; 0 as in the paper."""
     neighbours: PositiveInt = 512
     """Weights kept for each item."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -7,6 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from recsys.problems import Problem, unknown
 from recsys.recall.settings.base import LogFacts, RouteSettings
+from recsys.recall.settings.factors import ALSConfig
 from recsys.settings import Settings
 from recsys.training.config import OptimiserConfig, TrainingConfig
 
@@ -45,6 +46,8 @@ class MeanEncoder(Settings):
     """The mean of the history (Covington 2016)."""
 
     kind: Literal["mean"]
+    power: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The sum is divided by its length to this power: 1 is the mean, 0 the sum."""
 
 
 class AttentionEncoder(Settings):
@@ -190,6 +193,9 @@ class TwoTowerConfig(RouteSettings):
     """The most recent items the query tower reads; without order, as many drawn from all."""
     min_history: NonNegativeInt = 1
     """Events with fewer before them are no training positives."""
+    warm_start: ALSConfig | None = None
+    """Matrix factorisation whose item factors the vectors of item ids begin with: training then has only to improve on
+    it. Meant for `mean` and `dot`, where the towers begin as good as the factorisation."""
     user_penalty: NonNegativeFloat = 0.0
     """Events are drawn in proportion to 1 / (the user's events)^this: 1 gives every user the same say."""
     user_fields: tuple[str, ...] | None = None
@@ -216,6 +222,9 @@ class TwoTowerConfig(RouteSettings):
         if isinstance(encoder, SelfAttentionEncoder) and self.embedding_dim % encoder.heads:
             found = f"found {encoder.heads}, expected a divisor of embedding_dim = {self.embedding_dim}"
             yield Problem(found, at=("encoder", "heads"))
+        if self.warm_start is not None and self.warm_start.embedding_dim != self.embedding_dim:
+            found = f"found {self.warm_start.embedding_dim}, expected {self.embedding_dim} as of the towers"
+            yield Problem(found, at=("warm_start", "embedding_dim"))
         if self.loss.kind == "cosine_contrastive" and self.similarity != "cosine":
             found = f"found {self.similarity}, expected cosine: loss.kind is cosine_contrastive, whose margin is one"
             yield Problem(found, at=("similarity",))

@@ -150,6 +150,8 @@ class EventBatches:
             past = _before(histories, users, targets, length)
         else:
             past = draw_history(histories, users, length, rng)
+            # What is to be found must not be given away.
+            past[past == histories.items[targets][:, None]] = -1
         return self.requests.batch(users, past, histories.items[targets], rng, whole=self.whole)
 
 

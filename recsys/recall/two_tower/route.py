@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from recsys.errors import DataError
 from recsys.features.assemble import Assembler
@@ -13,6 +14,7 @@ from recsys.features.batch import Arrays, Codes, Field, Floats, InputSpec
 from recsys.losses import retrieval
 from recsys.losses.base import Objective
 from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.settings.factors import ALSConfig
 from recsys.recall.settings.two_tower import (
     BPRLoss,
     CosineContrastiveLoss,
@@ -67,6 +69,8 @@ def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData,
         raise DataError(f"{name}: found no item field; name at least item_id in features.item")
     with seeded(context.seed):
         model = kind(user, item, config)
+    if config.warm_start is not None:
+        _start_from_factors(model, config.warm_start, data, context.seed)
     assembler = Assembler(data.item_features, InputSpec((*model.spec.fields, *item), config.history_length))
     if not (data.histories.counts > config.min_history).any():
         raise DataError(
@@ -80,6 +84,26 @@ def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData,
     path = context.folder / "encoder.onnx"
     context.export(model.query, model.spec, path)
     return VectorRetriever(index, OnnxQueryEncoder(path, model.spec, data.item_features))
+
+
+def _start_from_factors(model: TwoTower, config: ALSConfig, data: TrainingData, seed: int) -> None:
+    """Item ids begin as factors y, and in the history as (1 + alpha_i) (YᵀY + reg·I)⁻¹ y: the fold-in of one event."""
+    # Matrix factorisation has its own library, which no other start needs.
+    from recsys.recall.als import factorise
+
+    factors, alpha = factorise(config, data, seed)
+    wide = factors.astype(np.float64)
+    gram = wide.T @ wide + config.regularisation * np.eye(wide.shape[1])
+    extra = alpha * max(float(np.median(data.histories.counts)), 1.0) ** -config.user_penalty
+    past = np.linalg.solve(gram, wide.T).T * (1 + extra)[:, None]
+    rows = np.asarray(data.item_features["item.item_id"], dtype=np.int64)
+    model.start_from(_of_length_one(factors), _of_length_one(past), rows)
+
+
+def _of_length_one(vectors: NDArray[np.floating]) -> Floats:
+    """Scaled together so that their mean length is 1."""
+    scaled: Floats = (vectors / np.linalg.norm(vectors, axis=1).mean()).astype(np.float32)
+    return scaled
 
 
 def _batches(

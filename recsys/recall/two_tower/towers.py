@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.features.assemble import HISTORY_MASK
-from recsys.features.batch import Field, InputSpec
+from recsys.features.batch import Field, Floats, InputSpec
 from recsys.nn.embedding import EmbeddingCollection
 from recsys.nn.pooling import AttentionPooling, DecayPooling, MeanPooling
 from recsys.nn.sequence import RecurrentStates, SelfAttentionStates, last_state
@@ -144,7 +146,7 @@ def history_encoder(config: EncoderConfig, dim: int, length: int, dropout: float
         case DecayEncoder():
             return _Decays(dim, length)
         case MeanEncoder():
-            return _Pooled(MeanPooling(), dim)
+            return _Pooled(MeanPooling(config.power), dim)
         case AttentionEncoder():
             return _Pooled(AttentionPooling(dim), dim)
         case RecurrentEncoder():
@@ -252,6 +254,21 @@ class TwoTower(nn.Module):
         assert self.bias is not None
         summed: Tensor = self.bias(inputs, self.item.index).sum(-2)
         return summed
+
+    @torch.no_grad()
+    def start_from(self, candidates: Floats, past: Floats, rows: NDArray[np.int64]) -> None:
+        """Gives item ids the vectors of another model.
+
+        Args:
+            candidates: `(N, D)` of items as candidates.
+            past: `(N, D)` of items in the history.
+            rows: `(N,)` the row of each item's id in its table.
+        """
+        for name, vectors in (("item.item_id", candidates), ("history.item_id", past)):
+            field = next(f for f in self.embeddings.fields if f.name == name)
+            own = rows > 1
+            where = torch.from_numpy(rows[own]) + self.embeddings.offsets[field.table]
+            self.embeddings.weight[where] = torch.from_numpy(vectors[own])
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """`(P, M)` scores of every request against the items of all columns: similarity / temperature − log q(item).
