@@ -6,6 +6,7 @@ from pydantic import Field
 
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import EASEConfig, GraphFilterConfig, ItemCFConfig, SwingConfig, UserCFConfig
+from recsys.recall.settings.sequences import DeepWalkConfig, Item2VecConfig, Node2VecConfig
 from recsys.recall.settings.static import PopularConfig
 from recsys.recall.settings.two_tower import (
     DSSMConfig,
@@ -27,6 +28,9 @@ RouteConfig = Annotated[
     | GraphFilterConfig
     | ALSConfig
     | BPRConfig
+    | Item2VecConfig
+    | DeepWalkConfig
+    | Node2VecConfig
     | DSSMConfig
     | YouTubeDNNConfig
     | SimpleXConfig

@@ -18,6 +18,7 @@ from recsys.recall.settings.neighbours import (
     SwingConfig,
     UserCFConfig,
 )
+from recsys.recall.settings.sequences import DeepWalkConfig, Item2VecConfig, Node2VecConfig
 from recsys.recall.settings.static import PopularConfig
 from recsys.recall.settings.two_tower import (
     DSSMConfig,
@@ -27,6 +28,7 @@ from recsys.recall.settings.two_tower import (
     SimpleXConfig,
     YouTubeDNNConfig,
 )
+from recsys.recall.word2vec.config import Word2VecSettings
 from recsys.retrieval.registry import load_retriever, save_retriever
 
 USERS, ITEMS, STEPS = 60, 22, 12
@@ -40,6 +42,7 @@ def tower(model, **options):
     return model.model_validate({"kind": kind, "training": EVENTS, **TOWERS, **options})
 
 
+WORDS = Word2VecSettings(embedding_dim=16, window=2, epochs=40, learning_rate=0.05)
 CONFIGS = {
     "popular": PopularConfig(kind="popular"),
     "itemcf": ItemCFConfig(kind="itemcf"),
@@ -47,6 +50,9 @@ CONFIGS = {
     "swing": SwingConfig(kind="swing"),
     "graph_filter": GraphFilterConfig(kind="graph_filter", rank=8, query_decay=0.8),
     "ease": EASEConfig(kind="ease", l2=10.0, query_decay=0.8),
+    "item2vec": Item2VecConfig(kind="item2vec", training=WORDS, query_decay=0.8),
+    "deepwalk": DeepWalkConfig(kind="deepwalk", training=WORDS, query_decay=0.8),
+    "node2vec": Node2VecConfig(kind="node2vec", training=WORDS, query_decay=0.8),
     "als": ALSConfig(kind="als", embedding_dim=8),
     "bpr": BPRConfig(kind="bpr", embedding_dim=16),
     "dssm": tower(DSSMConfig, hidden=[8], min_history=1),

@@ -21,10 +21,13 @@ __all__ = ["Plan", "Slice", "compiled", "rate_at"]
 
 _RANGE = np.float32(8.0)
 """Products beyond ± this count as this: the sigmoid is within .0004 of its end."""
-_CELLS = 4096
+_CELLS = 1 << 12
 _SCALE = np.float32(_CELLS / 2) / _RANGE
-_SIGMOID = (1 / (1 + np.exp(_RANGE - (np.arange(_CELLS + 1) + 0.5) / _SCALE))).astype(np.float32)
+_SIGMOID = (1 / (1 + np.exp(_RANGE - (np.arange(_CELLS) + 0.5) / _SCALE))).astype(np.float32)
 """The sigmoid in the middle of each cell, off by at most .0005."""
+_WIDTH = np.float32(2 * _RANGE - 0.001)
+"""Just inside the last cell."""
+_LAST = np.int64(_CELLS - 1)
 
 _ONE = np.uint64(1)
 _HALF = np.uint64(32)
@@ -140,7 +143,8 @@ def compiled(dim: int) -> Callable[[Slice, Plan, NDArray[np.float32], NDArray[np
 
 def _cached(function: Callable[..., None]) -> Any:  # noqa: ANN401  numba is untyped
     """Compiled, from the cache where there is a place for one."""
-    options: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+    # Sums may be taken in any order and multiplied and added at once, but NaN and infinity stay what they are.
+    options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:
@@ -324,8 +328,9 @@ def _errors(
             errors[target, at + 1] = two
         label = labels[target]
         for at in range(count):
-            product = min(max(errors[target, at], -_RANGE), _RANGE)
-            errors[target, at] = (label - _SIGMOID[np.uint32((product + _RANGE) * _SCALE)]) * rate
+            place = np.int64(min(max(errors[target, at] + _RANGE, np.float32(0)), _WIDTH) * _SCALE)
+            # Masked: what a NaN becomes as an integer must not lead out of the table.
+            errors[target, at] = (label - _SIGMOID[place & _LAST]) * rate
 
 
 @numba.njit(inline="always")

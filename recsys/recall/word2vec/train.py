@@ -179,11 +179,15 @@ def _plan(counts: NDArray[np.int64], settings: Word2VecSettings, *, total: int) 
 def _initial(
     known: NDArray[np.bool_], plan: Plan, settings: Word2VecSettings, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Inputs even in ±1 / 2D, outputs zero."""
+    """Inputs even in ±1/D, outputs zero.
+
+    `word2vec.c` begins with half of that, from where a short training gets less far: nothing moves the outputs but
+    inputs, nor the inputs but outputs.
+    """
     dim = settings.embedding_dim
     inputs = rng.random((len(known), dim), dtype=np.float32)
     inputs -= np.float32(0.5)
-    inputs /= np.float32(dim)
+    inputs *= np.float32(2 / dim)
     inputs[~known] = 0
     rows = max(int(known.sum()) - 1, 0) if plan.hierarchical else len(known)
     return inputs, np.zeros((rows, dim), dtype=np.float32)
