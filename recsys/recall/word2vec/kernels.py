@@ -97,6 +97,9 @@ def rate_at(plan: Plan, done: int) -> float:
 _rate: Any = numba.njit(rate_at, inline="always")
 
 
+_OWN_NAME = "recsys.recall.word2vec.kernels"
+
+
 @lru_cache
 def compiled(dim: int) -> Callable[[Slice, Plan, NDArray[np.float32], NDArray[np.float32]], None]:
     """The loop for vectors of this length: `train(part, plan, inputs, outputs)`, which releases the GIL.
@@ -145,6 +148,9 @@ def _cached(function: Callable[..., None]) -> Any:  # noqa: ANN401  numba is unt
     """Compiled, from the cache where there is a place for one."""
     # Sums may be taken in any order and multiplied and added at once, but NaN and infinity stay what they are.
     options: dict[str, Any] = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}, "error_model": "numpy"}
+    # The cache names the module: written under another name, by a tool that loads files, it could not be read again.
+    if __name__ != _OWN_NAME:
+        return numba.njit(**options)(function)
     try:
         return numba.njit(cache=True, **options)(function)
     except RuntimeError:
