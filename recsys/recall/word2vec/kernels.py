@@ -219,6 +219,8 @@ def _subsampled(
     for at in range(begin, end):
         token = tokens[at]
         probability = keep[token]
+        if probability <= 0:
+            continue
         if probability < 1:
             state = _next(state)
             if np.float32(_bits(state) >> np.uint64(40)) >= probability * np.float32(1 << 24):

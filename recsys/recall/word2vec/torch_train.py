@@ -55,7 +55,8 @@ class TorchTrainer:
             rate = rate_at(self._plan, part.done + int(part.offsets[0]))
             centres, contexts, present = self._examples(part)
             order = torch.randperm(len(centres), generator=self._random, device=self._device)
-            for rows in torch.split(order, _BATCH):
+            for begin in range(0, len(order), _BATCH):
+                rows = order[begin : begin + _BATCH]
                 self._step(centres[rows], contexts[rows], present[rows], rate)
 
     def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
