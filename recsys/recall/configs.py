@@ -7,7 +7,7 @@ from pydantic import Field
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import EASEConfig, GraphFilterConfig, ItemCFConfig, SwingConfig, UserCFConfig
 from recsys.recall.settings.sequences import DeepWalkConfig, Item2VecConfig, Node2VecConfig
-from recsys.recall.settings.static import PopularConfig
+from recsys.recall.settings.static import FreshConfig, PopularConfig, SegmentPopularConfig, TrendingConfig
 from recsys.recall.settings.two_tower import (
     DSSMConfig,
     FMConfig,
@@ -21,6 +21,9 @@ __all__ = ["RouteConfig"]
 
 RouteConfig = Annotated[
     PopularConfig
+    | SegmentPopularConfig
+    | FreshConfig
+    | TrendingConfig
     | ItemCFConfig
     | UserCFConfig
     | SwingConfig

@@ -18,6 +18,7 @@ ROUTES: dict[str, str] = {
     "dssm": _TOWERS,
     "ease": "recsys.recall.ease",
     "fm": "recsys.recall.two_tower.fm",
+    "fresh": "recsys.recall.fresh",
     "graph_filter": "recsys.recall.graph_filter",
     "gru4rec": _TOWERS,
     "item2vec": "recsys.recall.item2vec",
@@ -25,8 +26,10 @@ ROUTES: dict[str, str] = {
     "node2vec": "recsys.recall.walks",
     "popular": "recsys.recall.popular",
     "sasrec": _TOWERS,
+    "segment_popular": "recsys.recall.segment_popular",
     "simplex": _TOWERS,
     "swing": "recsys.recall.swing",
+    "trending": "recsys.recall.trending",
     "usercf": "recsys.recall.usercf",
     "youtube_dnn": _TOWERS,
 }

@@ -10,12 +10,10 @@ from scipy import sparse
 from recsys.errors import ArtifactError
 from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
 from recsys.retrieval.recency import recent_weights
-from recsys.retrieval.static import read_array
+from recsys.retrieval.sparse_files import load_sparse, save_sparse
 from recsys.retrieval.topk import gather, only, top_k
 
 __all__ = ["NeighboursRetriever"]
-
-_PARTS = ("data", "indices", "indptr")
 
 
 class NeighboursRetriever:
@@ -55,21 +53,17 @@ class NeighboursRetriever:
 
     def save(self, folder: Path) -> None:
         """See `Retriever`."""
-        for part in _PARTS:
-            np.save(folder / f"{part}.npy", getattr(self._weights, part), allow_pickle=False)
+        save_sparse(self._weights, folder)
         settings = {"items": self._weights.shape[0], "query_decay": self._decay, "history": self._history}
         (folder / "neighbours.json").write_text(json.dumps(settings) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path, item_features: Arrays) -> Self:
         """See `Retriever`."""
-        data, indices, indptr = (read_array(folder / f"{part}.npy") for part in _PARTS)
         try:
             settings = json.loads((folder / "neighbours.json").read_text(encoding="utf-8"))
             count = int(settings["items"])
-            weights = sparse.csr_matrix((data, indices, indptr), shape=(count, count))
-            # scipy trusts its input: an index out of range would read foreign memory.
-            weights.check_format(full_check=True)
+            weights = load_sparse(folder, (count, count))
             return cls(weights, query_decay=float(settings["query_decay"]), history=int(settings["history"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{folder}: not neighbour weights ({error}); fit the route again") from error

@@ -6,6 +6,7 @@ from pathlib import Path
 from recsys.errors import ArtifactError
 from recsys.features.batch import Arrays
 from recsys.retrieval.base import Retriever
+from recsys.retrieval.lookup import LookupRetriever
 from recsys.retrieval.neighbours import NeighboursRetriever
 from recsys.retrieval.static import StaticRetriever
 from recsys.retrieval.vector import VectorRetriever
@@ -13,6 +14,7 @@ from recsys.retrieval.vector import VectorRetriever
 __all__ = ["RETRIEVERS", "load_retriever", "save_retriever"]
 
 RETRIEVERS: dict[str, type[Retriever]] = {
+    "lookup": LookupRetriever,
     "neighbours": NeighboursRetriever,
     "static": StaticRetriever,
     "vector": VectorRetriever,

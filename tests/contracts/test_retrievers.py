@@ -12,6 +12,7 @@ from recsys.features.batch import Field, InputSpec, QueryBatch
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.encoders import OnnxQueryEncoder
 from recsys.retrieval.index import VectorIndex
+from recsys.retrieval.lookup import LookupRetriever
 from recsys.retrieval.neighbours import NeighboursRetriever
 from recsys.retrieval.registry import RETRIEVERS, load_retriever, save_retriever
 from recsys.retrieval.static import StaticRetriever
@@ -52,7 +53,12 @@ def vector(folder):
     return VectorRetriever(VectorIndex(vectors), OnnxQueryEncoder(path, InputSpec(fields, LENGTH), ITEM_FEATURES))
 
 
-MADE = {"static": static, "neighbours": neighbours, "vector": vector}
+def lookup(folder):
+    lists = np.random.default_rng(4).integers(0, 3, (4, ITEMS)).astype(np.float32)
+    return LookupRetriever(sparse.csr_matrix(lists), "user.group")
+
+
+MADE = {"lookup": lookup, "static": static, "neighbours": neighbours, "vector": vector}
 
 
 def test_every_retriever_is_held_to_the_contract():
@@ -67,7 +73,8 @@ def retriever(request, tmp_path):
 def queries(padding=0):
     history = np.array([[0, 1, 2, 3, 4], [5, 9, -1, -1, -1], [-1, -1, -1, -1, -1], [7, 7, 7, -1, -1]], np.int32)
     padded = np.concatenate([history, np.full((4, padding), -1, np.int32)], axis=1)
-    return QueryBatch(padded, np.array([5, 2, 0, 3], np.int32), {})
+    groups = {"user.group": np.array([2, 3, 99, 0])}
+    return QueryBatch(padded, np.array([5, 2, 0, 3], np.int32), groups)
 
 
 def oracle(retriever, asked, k, allowed=None):
@@ -150,7 +157,7 @@ def test_every_damaged_or_missing_file_is_noticed(retriever, tmp_path):
 
 def test_an_unknown_kind_is_refused(tmp_path):
     (tmp_path / "retriever.json").write_text('{"kind": "oracle"}')
-    with pytest.raises(ArtifactError, match="kind 'oracle', expected one of neighbours, static, vector"):
+    with pytest.raises(ArtifactError, match="kind 'oracle', expected one of lookup, neighbours, static, vector"):
         load_retriever(tmp_path, {})
 
 

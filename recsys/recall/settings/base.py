@@ -35,6 +35,8 @@ class RouteSettings(Settings):
     """Settings that weigh events by distance: 1 turns them off, and only 1 will do without order."""
     age_settings: ClassVar[tuple[str, ...]] = ()
     """Settings that weigh events by age: `null` turns them off, and only `null` will do without time."""
+    needs_time: ClassVar[bool] = False
+    """Whether the route is nothing without time."""
 
     def problems(self, log: LogFacts) -> Iterator[Problem]:
         """What is wrong with this route on this log; places are keys of these settings."""
@@ -67,6 +69,10 @@ class RouteSettings(Settings):
                 )
 
     def _age_problems(self, timeless: str) -> Iterator[Problem]:
+        if self.needs_time:
+            kind = getattr(self, "kind")  # noqa: B009  every subclass has it
+            what = f"found {kind}, but {timeless}: no event is older than another; use popular"
+            yield Problem(what, at=("kind",), protocol=True)
         for setting in self.age_settings:
             value = getattr(self, setting)
             if value is not None:
