@@ -50,7 +50,10 @@ def fit(config: EASEConfig, data: TrainingData, context: FitContext) -> Retrieve
 def _inverse(gram: sparse.csr_array, l2: float) -> NDArray[np.float64]:
     """(gram + l2·I)⁻¹ by Cholesky, in the memory of one dense matrix; of single precision if that is large."""
     size = gram.shape[0]
-    dense: NDArray[np.float64] = np.asfortranarray(gram.toarray(), dtype=np.float64 if size <= _DOUBLE else np.float32)
+    dense: NDArray[np.float64] = np.empty((size, size), dtype=np.float64 if size <= _DOUBLE else np.float32, order="F")
+    for start in range(0, size, BLOCK):
+        # A block at a time: whole, it would stand in memory twice, and once of them in double precision.
+        dense[:, start : start + BLOCK] = gram[start : start + BLOCK].toarray().T
     dense[np.diag_indices(size)] += l2
     routines: Any = linalg.get_lapack_funcs(("potrf", "potri"), (dense,))
     factor, inverse = routines
