@@ -249,9 +249,7 @@ def test_the_learning_rate_falls_linearly_and_the_log_says_so():
 @pytest.mark.parametrize("sequences", [[], [[]], [[0, 1], [1]]], ids=str)
 def test_a_corpus_without_known_tokens_is_refused(sequences):
     most = max(np.bincount(corpus_of(sequences).tokens, minlength=1))
-    message = (
-        f"^corpus: no token occurs 3 times, the most frequent {most} times; lower min_count or give more sequences$"
-    )
+    message = f"no token occurs 3 times, the most frequent {most} times; lower min_count or give more sequences"
     with pytest.raises(DataError, match=f"^corpus: {message}$"):
         train_word2vec(corpus_of(sequences), 2, quick(min_count=3), seed=0)
 
