@@ -26,6 +26,7 @@ from recsys.evaluation.results import (
     SliceTable,
     StageResult,
 )
+from recsys.evaluation.routes import judge_routes
 from recsys.evaluation.slices import HISTORY_SLICES, POPULARITY_SLICES, history_slice, popularity_slice
 from recsys.evaluation.truth import Truth, judge
 from recsys.features.batch import Codes, Floats, QueryBatch
@@ -120,6 +121,7 @@ def evaluate_funnel(
         ),
         codes=answers.codes,
         scores=answers.scores,
+        routes=judge_routes(funnel.parts.generator, requests, queries, rng, resamples=config.bootstrap),
         truth=None if truth is None else judge(truth, requests.user, answers.top, rng, resamples=config.bootstrap),
     )
 

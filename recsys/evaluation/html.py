@@ -1,12 +1,21 @@
 """The report as one self-contained page: no scripts, nothing fetched, light or dark as the reader's system is."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from recsys.evaluation.plots import Plot
-from recsys.evaluation.results import AT, FUNNEL, LABELS, FunnelEvaluation, SliceTable, TruthResult
-from recsys.evaluation.text import headline_columns, loss_line, ranker_line, regret_line, size_line, verdict
+from recsys.evaluation.results import AT, FUNNEL, LABELS, FunnelEvaluation, RouteValues, SliceTable, TruthResult
+from recsys.evaluation.text import (
+    dispensable_line,
+    headline_columns,
+    loss_line,
+    ranker_line,
+    regret_line,
+    route_columns,
+    size_line,
+    verdict,
+)
 from recsys.metrics.bootstrap import Interval
 
 __all__ = ["render_html"]
@@ -32,6 +41,7 @@ def render_html(
         *([] if evaluation.truth is None else [_section("Against the truth", [_truth(evaluation.truth)])]),
         _section("Where the positives go", [_paragraph(loss_line(evaluation.loss)), figures.get("loss", "")]),
         _section("Stages", [_stages(evaluation), figures.get("recall", ""), figures.get("metrics", "")]),
+        *([] if evaluation.routes is None else [_section("Routes", _routes(evaluation.routes, figures))]),
         *(
             _section(f"By {table.title}", [figures.get(f"slices-{table.key}", ""), _slices(table)])
             for table in evaluation.slices
@@ -88,6 +98,24 @@ def _stages(evaluation: FunnelEvaluation) -> str:
         for s in evaluation.stages
     ]
     return _table("Mean over requests, with its 95 % interval below", header, rows, strong=FUNNEL)
+
+
+def _routes(values: RouteValues, figures: Mapping[str, str]) -> list[str]:
+    rows = [
+        [
+            escape(route.name),
+            *(f"{value:.4f}" for value in (route.found, route.unique)),
+            *(_interval(value) for value in (route.recall, route.ndcg)),
+            f"{route.milliseconds:.2f}",
+        ]
+        for route in values.routes
+    ]
+    caption = (
+        f"Share of the positives a route finds, and finds alone; what the {values.candidates} fused candidates lose "
+        f"without it, over {values.requests:,} requests; milliseconds of one request"
+    )
+    table = _table(caption, route_columns(values), rows)
+    return [table, _paragraph(dispensable_line(values)), figures.get("overlap", "")]
 
 
 def _interval(value: Interval) -> str:

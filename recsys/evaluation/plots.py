@@ -22,6 +22,7 @@ from recsys.evaluation.results import (
     LABELS,
     ROUTE,
     FunnelEvaluation,
+    RouteValues,
     SliceTable,
     StageResult,
 )
@@ -38,6 +39,8 @@ _FUNNEL, _FUSION = "#d1495b", "#8a6fb3"
 _ROUTES = ("#2f7fc1", "#2a9d72", "#c98a1b", "#6b8a99", "#b06a3b", "#4f9fa8", "#9a7fbf", "#a3a13a")
 """Each reads on white and on near-black with a contrast of at least 3 to 1."""
 _WIDTH = 9.6
+_DARK = 0.55
+"""Cells of a matrix above this share are dark."""
 _SLICES = "Best route, fusion and funnel side by side; the figures are in the table below."
 
 
@@ -73,11 +76,38 @@ def draw(evaluation: FunnelEvaluation) -> list[Plot]:
         _render(
             "metrics", f"Metrics at {AT}, with 95 % intervals", _metric_words(evaluation), partial(_metrics, evaluation)
         ),
+        *_overlap_plot(evaluation.routes),
         *(
             _render(f"slices-{table.key}", f"{table.metric} by {table.title}", _SLICES, partial(_slices, table, few))
             for table in evaluation.slices
         ),
     ]
+
+
+def _overlap_plot(values: RouteValues | None) -> list[Plot]:
+    if values is None:
+        return []
+    names = [route.name for route in values.routes]
+    most = max(
+        ((values.overlap[i, j], a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j),
+        default=(0.0, "", ""),
+    )
+    words = f"Most of all, {most[2]} holds {most[0]:.0%} of the items of {most[1]}."
+    title = "Share of the items of a route's list (row) that another's holds (column)"
+    return [_render("overlap", title, words, partial(_overlap, values.overlap, names))]
+
+
+def _overlap(shares: NDArray[np.float64], names: Sequence[str]) -> "Figure":
+    figure, axes = _figure(1.2 + 0.45 * len(names))
+    axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(*shares.shape):
+        ink = "#ffffff" if shares[row, column] > _DARK else "#14202b"
+        axes.text(column, row, f"{shares[row, column]:.2f}", ha="center", va="center", color=ink)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
 
 
 def _loss_words(evaluation: FunnelEvaluation) -> str:

@@ -4,6 +4,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recsys.features.batch import Codes, Floats
 from recsys.metrics.bootstrap import Interval
 
@@ -16,6 +19,8 @@ __all__ = [
     "Comparison",
     "FunnelEvaluation",
     "LossAttribution",
+    "RouteValue",
+    "RouteValues",
     "RowMetrics",
     "SliceRow",
     "SliceTable",
@@ -156,6 +161,49 @@ class TruthResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteValue:
+    """What a route is worth beside the others.
+
+    Attributes:
+        name: of the route.
+        found: share of the positives in its own list.
+        unique: share of the positives in its list and in no other.
+        recall: how much of the recall of the fused candidates goes when it is left out.
+        ndcg: how much of their NDCG@10.
+        milliseconds: median of one request to the route alone.
+    """
+
+    name: str
+    found: float
+    unique: float
+    recall: Interval
+    ndcg: Interval
+    milliseconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouteValues:
+    """What the routes are worth.
+
+    Attributes:
+        requests: how many were looked at.
+        candidates: length of the fused list.
+        routes: R of them, in the order of the bundle.
+        overlap: `(R, R)` share of the items of a route's list (row) that another's holds (column).
+    """
+
+    requests: int
+    candidates: int
+    routes: tuple[RouteValue, ...]
+    overlap: NDArray[np.float64]
+
+    @property
+    def dispensable(self) -> tuple[str, ...]:
+        """Routes without which the fused list is not clearly worse: each by itself, not all together."""
+        return tuple(r.name for r in self.routes if r.recall.low <= 0 and r.ndcg.low <= 0)
+
+
+@dataclass(frozen=True, slots=True)
 class FunnelEvaluation:
     """Everything a report says.
 
@@ -174,6 +222,7 @@ class FunnelEvaluation:
         codes: `(Q, K)` the answers, K the longest list length, padded with −1.
         scores: `(Q, K)` their scores, −inf at padding.
         truth: against the best lists there could be; `None` where nobody knows them.
+        routes: what each route is worth beside the others; `None` where there is one only.
     """
 
     requests: int
@@ -190,6 +239,7 @@ class FunnelEvaluation:
     codes: Codes
     scores: Floats
     truth: TruthResult | None = None
+    routes: RouteValues | None = None
 
     def stage(self, name: str) -> StageResult:
         """The stage of this name. Raises `KeyError` when there is none."""
@@ -208,6 +258,8 @@ class FunnelEvaluation:
         yield from _loss(self.loss)
         if self.ranker is not None:
             yield from ((f"ranker/{name}", getattr(self.ranker, name)) for name in ("auc", "gauc", "logloss"))
+        if self.routes is not None:
+            yield from _routes(self.routes)
         if self.truth is not None:
             yield from _truth(self.truth)
         yield from (("requests", self.requests), ("positives", self.positives))
@@ -255,6 +307,15 @@ def _truth(truth: TruthResult) -> Iterator[tuple[str, float]]:
     for stage, share in truth.ndcg.items():
         yield from _interval(f"{stage}/true_ndcg@{AT}", share)
     yield from _interval(f"{FUNNEL}/regret@{AT}", truth.regret)
+
+
+def _routes(values: RouteValues) -> Iterator[tuple[str, float]]:
+    for route in values.routes:
+        name = f"routes/{route.name}"
+        # Without the milliseconds: figures are the same bytes in every run.
+        yield from ((f"{name}/found", route.found), (f"{name}/unique", route.unique))
+        yield from _interval(f"{name}/adds_recall@{values.candidates}", route.recall)
+        yield from _interval(f"{name}/adds_ndcg@{AT}", route.ndcg)
 
 
 def _slices(tables: tuple[SliceTable, ...]) -> Iterator[tuple[str, float]]:

@@ -11,6 +11,7 @@ from recsys.evaluation.results import (
     Comparison,
     FunnelEvaluation,
     LossAttribution,
+    RouteValues,
     RowMetrics,
     SliceTable,
     TruthResult,
@@ -18,11 +19,13 @@ from recsys.evaluation.results import (
 
 __all__ = [
     "comparison_line",
+    "dispensable_line",
     "headline_columns",
     "loss_line",
     "ranker_line",
     "regret_line",
     "render_text",
+    "route_columns",
     "size_line",
     "verdict",
 ]
@@ -43,6 +46,7 @@ def render_text(evaluation: FunnelEvaluation, *, title: str, protocol: str, note
         [title, size_line(evaluation), f"Protocol: {protocol}"],
         _stages(evaluation),
         _found(evaluation),
+        _routes(evaluation.routes) if evaluation.routes is not None else [],
         _truth(evaluation.truth) if evaluation.truth is not None else [],
         *(_slices(table, evaluation.best_route) for table in evaluation.slices),
         list(notes),
@@ -121,6 +125,32 @@ def _found(evaluation: FunnelEvaluation) -> list[str]:
         f"Coverage@{AT} {funnel.coverage:.1%} of the catalogue, Gini@{AT} {funnel.gini:.3f}",
         f"95 % intervals from {evaluation.resamples:,} bootstrap resamples of the requests",
     ]
+
+
+def _routes(values: RouteValues) -> list[str]:
+    rows = [
+        [
+            _short(route.name),
+            *(f"{value:.4f}" for value in (route.found, route.unique)),
+            *(f"{value.mean:+.4f}" for value in (route.recall, route.ndcg)),
+            f"{route.milliseconds:.2f}",
+        ]
+        for route in values.routes
+    ]
+    return ["What each route adds", *_table(route_columns(values), rows), dispensable_line(values)]
+
+
+def route_columns(values: RouteValues) -> list[str]:
+    """Heads of the table of routes."""
+    return ["route", "finds", "finds alone", f"adds Recall@{values.candidates}", f"adds NDCG@{AT}", "ms"]
+
+
+def dispensable_line(values: RouteValues) -> str:
+    """Which route could go."""
+    if not values.dispensable:
+        return "Without any one of them the fused list is clearly worse."
+    names = ", ".join(values.dispensable)
+    return f"Left out alone, these cost nothing that shows (the interval includes 0): {names}"
 
 
 def _truth(truth: TruthResult) -> list[str]:
