@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 BENCHMARKS = {
@@ -14,11 +15,16 @@ BENCHMARKS = {
     "click": "benchmarks.click",
     "world": "benchmarks.world",
     "item2vec": "benchmarks.item2vec",
+    "gowalla": "benchmarks.gowalla",
+    "amazon_beauty": "benchmarks.amazon_beauty",
 }
 """Name to module; each has `run() -> dict` with `ours`, and where there is one `target`."""
 
 PEERED = ("item2vec",)
 """Those whose `run` takes `peer_python`: an interpreter that has the library to compare with."""
+
+ON_DATA = ("gowalla", "amazon_beauty")
+"""Those whose `run` takes `data`, the folder of a data set that cannot be downloaded; without it they are left out."""
 
 
 def machine() -> dict[str, Any]:
@@ -36,13 +42,17 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(BENCHMARKS)}; default all")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--peer-python", metavar="PATH", help=f"an interpreter with the peer of {', '.join(PEERED)}")
+    parser.add_argument("--data", metavar="FOLDER", type=Path, help=f"the files of one of {', '.join(ON_DATA)}")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
         parser.error(f"unknown benchmark {unknown[0]}; expected one of {', '.join(BENCHMARKS)}")
-    for name in options.names or BENCHMARKS:
-        peer = {"peer_python": options.peer_python} if name in PEERED else {}
-        found = {"name": name, **importlib.import_module(BENCHMARKS[name]).run(**peer), "machine": machine()}
+    if options.data is None and set(options.names) & set(ON_DATA):
+        parser.error(f"{', '.join(sorted(set(options.names) & set(ON_DATA)))}: expected --data FOLDER")
+    for name in options.names or [name for name in BENCHMARKS if name not in ON_DATA]:
+        given = {"peer_python": options.peer_python} if name in PEERED else {}
+        given |= {"data": options.data} if name in ON_DATA else {}
+        found = {"name": name, **importlib.import_module(BENCHMARKS[name]).run(**given), "machine": machine()}
         print(json.dumps(found) if options.json else _text(found), flush=True)
 
 
