@@ -40,6 +40,15 @@ print(json.dumps({
 }))
 """
 
+ROUTES = """
+print(json.dumps({
+    "drawn": [len(figure.axes) for figure in (curves, matrix, maps)],
+    "adds": adds["adds NDCG@10"].to_dict(),
+    "own": overlap.diagonal().tolist(),
+    "recall": {name: metrics[f"route.{name}/recall@10"] for name in routes} | {"fusion": metrics["fusion/recall@10"]},
+}))
+"""
+
 
 def run(path, then, folder):
     """The last line that a notebook and what follows it print."""
@@ -91,4 +100,14 @@ def test_the_quickstart_runs_and_says_what_its_text_says(tmp_path):
 
 
 def test_all_notebooks_are_executed():
-    assert [path.stem for path in NOTEBOOKS] == ["01_quickstart"]
+    assert [path.stem for path in NOTEBOOKS] == ["01_quickstart", "02_recall_routes"]
+
+
+def test_the_routes_stand_side_by_side(tmp_path):
+    found = json.loads(run(FOLDER / "02_recall_routes.ipynb", ROUTES, tmp_path))
+    assert found["drawn"] == [1, 1, 3]
+    assert found["own"] == pytest.approx([1] * 8)
+    recall = found["recall"]
+    assert min(recall, key=recall.get) == "popular"
+    assert recall["fusion"] >= 0.95 * max(recall.values())
+    assert max(found["adds"], key=found["adds"].get) == "itemcf"
