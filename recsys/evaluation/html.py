@@ -106,13 +106,12 @@ def _routes(values: RouteValues, figures: Mapping[str, str]) -> list[str]:
             escape(route.name),
             *(f"{value:.4f}" for value in (route.found, route.unique)),
             *(_interval(value) for value in (route.recall, route.ndcg)),
-            f"{route.milliseconds:.2f}",
         ]
         for route in values.routes
     ]
     caption = (
         f"Share of the positives a route finds, and finds alone; what the {values.candidates} fused candidates lose "
-        f"without it, over {values.requests:,} requests; milliseconds of one request"
+        f"without it, over {values.requests:,} requests"
     )
     table = _table(caption, route_columns(values), rows)
     return [table, _paragraph(dispensable_line(values)), figures.get("overlap", "")]

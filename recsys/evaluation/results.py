@@ -170,7 +170,6 @@ class RouteValue:
         unique: share of the positives in its list and in no other.
         recall: how much of the recall of the fused candidates goes when it is left out.
         ndcg: how much of their NDCG@10.
-        milliseconds: median of one request to the route alone.
     """
 
     name: str
@@ -178,7 +177,6 @@ class RouteValue:
     unique: float
     recall: Interval
     ndcg: Interval
-    milliseconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +310,6 @@ def _truth(truth: TruthResult) -> Iterator[tuple[str, float]]:
 def _routes(values: RouteValues) -> Iterator[tuple[str, float]]:
     for route in values.routes:
         name = f"routes/{route.name}"
-        # Without the milliseconds: figures are the same bytes in every run.
         yield from ((f"{name}/found", route.found), (f"{name}/unique", route.unique))
         yield from _interval(f"{name}/adds_recall@{values.candidates}", route.recall)
         yield from _interval(f"{name}/adds_ndcg@{AT}", route.ndcg)

@@ -1,6 +1,5 @@
 """What each recall route is worth beside the others: so that one sees which to drop."""
 
-import time
 from collections.abc import Mapping
 
 import numpy as np
@@ -20,8 +19,6 @@ Lists = Mapping[str, tuple[Codes, Floats]]
 _REQUESTS = 4096
 """Requests looked at: every route is left out once, and more would change the third digit of a difference."""
 _CHUNK = 1024
-_TIMED = 32
-"""Requests timed one at a time."""
 
 
 def judge_routes(
@@ -54,7 +51,6 @@ def judge_routes(
     ]
     hits, unique, overlap, quality = (np.concatenate([part[i] for part in parts]) for i in range(4))
     positives = int(requests.counts[chosen].sum())
-    latency = _latency(generator, queries.take(chosen[:_TIMED]))
     routes = tuple(
         RouteValue(
             name=name,
@@ -62,11 +58,10 @@ def judge_routes(
             unique=float(unique[:, at].sum() / positives),
             recall=paired(quality[:, 0, 0], quality[:, at + 1, 0], rng, resamples=resamples),
             ndcg=paired(quality[:, 0, 1], quality[:, at + 1, 1], rng, resamples=resamples),
-            milliseconds=latency[name],
         )
         for at, name in enumerate(names)
     )
-    return RouteValues(len(chosen), generator.fusion.candidates, routes, np.nanmean(overlap, axis=0))
+    return RouteValues(len(chosen), generator.fusion.candidates, routes, _mean(overlap))
 
 
 def _chunk(
@@ -115,13 +110,8 @@ def _shared(codes: Codes, other: Codes) -> NDArray[np.float64]:
     return np.where(length > 0, share, np.nan)
 
 
-def _latency(generator: CandidateGenerator, queries: QueryBatch) -> dict[str, float]:
-    """Median milliseconds of one request to each route alone."""
-    found: dict[str, list[float]] = {name: [] for name in generator.retrievers}
-    for row in range(len(queries)):
-        for name, retriever in generator.retrievers.items():
-            one = queries.take(slice(row, row + 1))
-            began = time.perf_counter()
-            retriever.retrieve(one, generator.fusion.per_route)
-            found[name].append((time.perf_counter() - began) * 1e3)
-    return {name: float(np.median(times)) for name, times in found.items()}
+def _mean(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the requests that have a share; 0 where none has."""
+    known = np.isfinite(shares)
+    mean: NDArray[np.float64] = np.where(known, shares, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    return mean

@@ -133,7 +133,6 @@ def _routes(values: RouteValues) -> list[str]:
             _short(route.name),
             *(f"{value:.4f}" for value in (route.found, route.unique)),
             *(f"{value.mean:+.4f}" for value in (route.recall, route.ndcg)),
-            f"{route.milliseconds:.2f}",
         ]
         for route in values.routes
     ]
@@ -142,7 +141,7 @@ def _routes(values: RouteValues) -> list[str]:
 
 def route_columns(values: RouteValues) -> list[str]:
     """Heads of the table of routes."""
-    return ["route", "finds", "finds alone", f"adds Recall@{values.candidates}", f"adds NDCG@{AT}", "ms"]
+    return ["route", "finds", "finds alone", f"adds Recall@{values.candidates}", f"adds NDCG@{AT}"]
 
 
 def dispensable_line(values: RouteValues) -> str:

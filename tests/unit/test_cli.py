@@ -23,6 +23,7 @@ from recsys.release.registry import REGISTRY, Registry
 COMMANDS = [
     "config",
     "data download",
+    "data lists",
     "data synth",
     "doctor",
     "explain",
