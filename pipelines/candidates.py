@@ -26,6 +26,9 @@ from recsys.retrieval.registry import load_retriever
 
 __all__ = ["GroupedRequests", "load_fusion", "load_routes", "stage"]
 
+_FITTED_ON = 8192
+"""Requests that fusion weights are fitted on: a mean over more would not change its third digit."""
+
 
 def stage(config: Config) -> Stage:
     """The stage."""
@@ -122,9 +125,7 @@ class _Work:
         return request_queries(requests, histories=self.histories, features=self.features, ingested=ingested)
 
     def generator(self, weights: dict[str, float]) -> CandidateGenerator:
-        fusion = self.config.fusion
-        spec = FusionSpec(k=fusion.k, weights=weights, per_route=fusion.per_route, candidates=fusion.candidates)
-        return CandidateGenerator(self.routes, spec, self.policy)
+        return CandidateGenerator(self.routes, self.config.fusion.settled(weights), self.policy)
 
     def fit_fusion(self) -> FusionSpec:
         equal = dict.fromkeys(self.routes, 1.0)
@@ -133,10 +134,12 @@ class _Work:
             return self.generator(given).fusion
         if given == "equal" or len(self.routes) == 1:
             return self.generator(equal).fusion
-        requests = self.requests(RANK)
+        requests, fusion = self.requests(RANK), self.config.fusion.settled(equal)
+        if len(requests) > _FITTED_ON:
+            rng = np.random.default_rng(self.context.seed)
+            requests = requests.take(np.sort(rng.choice(len(requests), _FITTED_ON, replace=False)))
         lists = self.generator(equal).lists(self.queries(requests))
-        fitted = fit_weights(lists, requests.offsets, requests.positives, self.config.fusion.k)
-        return self.generator(fitted).fusion
+        return self.generator(fit_weights(lists, requests.offsets, requests.positives, fusion)).fusion
 
     def groups(self, fusion: FusionSpec) -> tuple[GroupedRequests, GroupedRequests]:
         """Sampled candidates of the rank window; all candidates of the valid window."""

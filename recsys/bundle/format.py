@@ -83,9 +83,13 @@ class Policy(Settings):
 
 
 class FusionSpec(Settings):
-    """Weighted reciprocal rank fusion with its weights settled."""
+    """How the lists of the routes become one, with the weights settled; see `recsys.retrieval.fusion`."""
 
-    k: PositiveFloat
+    kind: Literal["rrf", "weighted_sum", "quota"] = "rrf"
+    k: PositiveFloat = 60.0
+    """With `rrf`: how little the first ranks differ."""
+    scale: Literal["range", "deviation"] = "range"
+    """With `weighted_sum`: what a route's scores are divided by."""
     weights: dict[str, Annotated[float, Field(ge=0)]]
     per_route: PositiveInt
     candidates: PositiveInt

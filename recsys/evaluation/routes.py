@@ -92,7 +92,7 @@ def _chunk(
 def _quality(generator: CandidateGenerator, lists: Lists, requests: Requests) -> NDArray[np.float64]:
     """`(B, 2)` recall of all fused candidates, and NDCG@10."""
     fusion = generator.fusion
-    codes = fuse(lists, fusion.weights, fusion.k, fusion.candidates).codes
+    codes = fuse(lists, fusion).codes
     found = relevance(codes, requests.offsets, requests.positives)
     counts = requests.counts
     return np.stack([recall_at_k(found, counts, fusion.candidates), ndcg_at_k(found, counts, AT)], axis=1)

@@ -66,7 +66,7 @@ class CandidateGenerator:
 
     def fuse(self, lists: Mapping[str, tuple[Codes, Floats]]) -> Candidates:
         """One list of candidates from the lists of the routes."""
-        return fuse(lists, self.fusion.weights, self.fusion.k, self.fusion.candidates)
+        return fuse(lists, self.fusion)
 
 
 def withheld(queries: QueryBatch, policy: Policy, blocked: Codes | None = None) -> Codes:

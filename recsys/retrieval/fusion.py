@@ -1,12 +1,13 @@
-"""The lists of several routes made into one, by weighted reciprocal rank (Cormack 2009)."""
+"""The lists of several routes made into one: by reciprocal rank, by score, or by turns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recsys.bundle.format import FusionSpec
 from recsys.features.batch import Codes, Floats
 from recsys.metrics.ranking import ndcg_at_k, relevance
 
@@ -43,40 +44,41 @@ class Candidates:
         )
 
 
-def fuse(lists: Lists, weights: Mapping[str, float], k: float, candidates: int) -> Candidates:
-    """Fuses ranked lists: score = Σ_route w / (k + rank), ranks from 1.
+def fuse(lists: Lists, spec: FusionSpec) -> Candidates:
+    """Fuses ranked lists; ties go to the smaller code.
 
     A route of weight 0 adds no candidate, but says what it thinks of those of the others.
 
     Args:
         lists: codes `(B, K)` and scores `(B, K)` by route, best first, padded with −1; no item twice in a row.
-        weights: by route.
-        k: how little the first ranks differ.
-        candidates: C, list length.
+        spec: what counts and how much; a weight for every list; C, the candidates kept.
 
     Returns:
-        The best C items of each request, ties to the smaller code.
+        The best C items of each request, with the scores `spec.kind` gives: Σ_route weight / (k + rank), ranks from 1;
+        Σ_route weight · scaled score; or 1 for the first taken, then less by 1 / C each.
     """
     items, places = _unions([codes for codes, _ in lists.values()])
-    fused = _fused(_reciprocal(places, k), np.array([weights[name] for name in lists]))
-    width = min(candidates, items.shape[1])
+    scores = [values for _, values in lists.values()]
+    weights = np.array([spec.weights[name] for name in lists])
+    fused = _scorer(places, scores, spec, spec.candidates)(weights)
+    width = min(spec.candidates, items.shape[1])
     # Items ascend in a row, so a stable sort gives ties to the smaller code.
     order = np.argsort(-fused, axis=1, kind="stable")[:, :width]
-    scores = np.take_along_axis(fused, order, axis=1)
-    kept = scores > 0
+    best = np.take_along_axis(fused, order, axis=1)
+    kept = best > 0
     codes = np.where(kept, np.take_along_axis(items, order, axis=1), np.int32(-1))
     ranks = np.where(kept, np.take_along_axis(places, order[None], axis=2), np.int32(-1))
     return Candidates(
-        _wide(codes, candidates, -1),
-        _wide(np.where(kept, scores, np.float32(-np.inf)), candidates, -np.inf),
+        _wide(codes, spec.candidates, -1),
+        _wide(np.where(kept, best, np.float32(-np.inf)), spec.candidates, -np.inf),
         tuple(lists),
-        _wide(ranks, candidates, -1),
-        _wide(_at([scores for _, scores in lists.values()], ranks), candidates, -np.inf),
+        _wide(ranks, spec.candidates, -1),
+        _wide(_at(scores, ranks), spec.candidates, -np.inf),
     )
 
 
 def fit_weights(
-    lists: Lists, offsets: NDArray[np.int64], positives: Codes, k: float, *, at: int = 10
+    lists: Lists, offsets: NDArray[np.int64], positives: Codes, spec: FusionSpec, *, at: int = 10
 ) -> dict[str, float]:
     """Weights that maximise the mean NDCG@`at` of the fused lists, by coordinate search from the best single route.
 
@@ -84,7 +86,7 @@ def fit_weights(
         lists: as in `fuse`.
         offsets: `(B + 1,)` where each request's positives begin.
         positives: item codes of what followed; every request has at least one.
-        k: as in `fuse`.
+        spec: the rule; its weights are not looked at.
         at: depth of the metric.
 
     Returns:
@@ -93,19 +95,19 @@ def fit_weights(
     if len(offsets) == 1:
         return dict.fromkeys(lists, 1.0)
     items, places = _unions([codes for codes, _ in lists.values()])
-    parts = _reciprocal(places, k)
+    fused = _scorer(places, [scores for _, scores in lists.values()], spec, at)
     relevant, counts = relevance(items, offsets, positives), np.diff(offsets)
 
     def quality(weights: NDArray[np.float64]) -> float:
-        return _ndcg(_fused(parts, weights), relevant, counts, at)
+        return _ndcg(fused(weights), relevant, counts, at)
 
-    singles = [quality(row) for row in np.eye(len(parts))]
-    weights, best = np.eye(len(parts))[int(np.argmax(singles))], max(singles)
+    singles = [quality(row) for row in np.eye(len(lists))]
+    weights, best = np.eye(len(lists))[int(np.argmax(singles))], max(singles)
     if best <= 0:
         return dict.fromkeys(lists, 1.0)
     for _ in range(_SWEEPS):
         before = best
-        for route in range(len(parts)):
+        for route in range(len(lists)):
             for value in _GRID:
                 tried = weights.copy()
                 tried[route] = value
@@ -115,6 +117,81 @@ def fit_weights(
         if best == before:
             break
     return dict(zip(lists, (weights / weights.max()).tolist(), strict=True))
+
+
+def _scorer(
+    places: NDArray[np.int32], scores: Sequence[Floats], spec: FusionSpec, depth: int
+) -> Callable[[NDArray[np.float64]], Floats]:
+    """From weights `(R,)` to fused scores `(B, U)`: 0 where no route with a weight has found the item.
+
+    Sums are rounded to what is returned, so that the order is that of the visible scores, and so that items with the
+    same ranks by other routes tie although their sums differ in the last bit.
+    """
+    if spec.kind == "quota":
+        return lambda weights: _taken(places, weights, depth)
+    parts = _reciprocal(places, spec.k) if spec.kind == "rrf" else _scaled(places, scores, spec.scale)
+    return lambda weights: np.tensordot(weights, parts, axes=1).astype(np.float32)
+
+
+def _reciprocal(places: NDArray[np.int32], k: float) -> NDArray[np.float64]:
+    """`(R, B, U)`; 0 where the route has not found the item."""
+    return np.where(places >= 0, 1.0 / (k + 1.0 + np.maximum(places, 0)), 0.0)
+
+
+def _scaled(places: NDArray[np.int32], scores: Sequence[Floats], scale: str) -> NDArray[np.float64]:
+    """`(R, B, U)` scores above what is just below the list, in its range or deviations; 0 where it has not the item.
+
+    Just below is one mean step between neighbours of the list, so that its last item counts for something. In a list
+    whose scores are all alike every item has 1.
+    """
+    parts = np.zeros(places.shape)
+    for part, where, values in zip(parts, places, scores, strict=True):
+        real = np.isfinite(values)
+        known = np.where(real, values, 0.0).astype(np.float64)
+        count = np.maximum(real.sum(axis=1, keepdims=True), 1)
+        lowest = np.where(real, known, np.inf).min(axis=1, keepdims=True, initial=np.inf)
+        spread = np.where(real, known, -np.inf).max(axis=1, keepdims=True, initial=-np.inf) - lowest
+        step = spread / count
+        centred = np.where(real, known - known.sum(axis=1, keepdims=True) / count, 0.0)
+        unit = spread + step if scale == "range" else np.sqrt((centred**2).sum(axis=1, keepdims=True) / count)
+        flat = ~(spread > 1e-6 * np.abs(known).max(axis=1, keepdims=True, initial=0.0))
+        value = np.where(flat, 1.0, (known - lowest + step) / np.where(flat, 1.0, unit))
+        part[:] = np.where(where >= 0, np.take_along_axis(value, np.maximum(where, 0), axis=1), 0.0)
+    return parts
+
+
+def _taken(places: NDArray[np.int32], weights: NDArray[np.float64], depth: int) -> Floats:
+    """`(B, U)` 1 for the item taken first, less by 1 / depth for each that follows, 0 for those not taken.
+
+    The n-th turn of a route, n from 0, comes at (n + ½) / weight; of two at once the first route goes first in even
+    turns and last in odd ones. A route whose next item is taken already offers the one after.
+    """
+    turns = _turns(weights, depth)
+    found = np.zeros(places.shape[1:], dtype=np.float32)
+    far = np.iinfo(np.int32).max
+    ordered = np.argsort(np.where(places >= 0, places, far), axis=2, kind="stable")
+    counts = (places >= 0).sum(axis=2)
+    for row in range(places.shape[1]):
+        offers = [iter(ordered[route, row, : counts[route, row]].tolist()) for route in range(len(places))]
+        taken: dict[int, None] = {}
+        for route in turns:
+            column = next((column for column in offers[route] if column not in taken), None)
+            if column is not None:
+                taken[column] = None
+                if len(taken) == depth:
+                    break
+        found[row, list(taken)] = 1.0 - np.arange(len(taken)) / depth
+    return found
+
+
+def _turns(weights: NDArray[np.float64], depth: int) -> list[int]:
+    """Whose turn it is, for as long as any route could have something to offer."""
+    routes = np.flatnonzero(weights > 0)
+    number = np.repeat(np.arange(depth), len(routes))
+    route = np.tile(routes, depth)
+    snake = np.where(number % 2 == 0, route, -route)
+    turns: list[int] = route[np.lexsort((snake, (number + 0.5) / weights[route]))].tolist()
+    return turns
 
 
 def _unions(lists: Sequence[Codes]) -> tuple[Codes, NDArray[np.int32]]:
@@ -138,20 +215,6 @@ def _unions(lists: Sequence[Codes]) -> tuple[Codes, NDArray[np.int32]]:
     places = np.full((len(lists), *items.shape), -1, dtype=np.int32)
     places[route[columns], rows, column[slot]] = place[columns]
     return items, places
-
-
-def _reciprocal(places: NDArray[np.int32], k: float) -> NDArray[np.float64]:
-    """`(R, B, U)`; 0 where the route has not found the item."""
-    return np.where(places >= 0, 1.0 / (k + 1.0 + np.maximum(places, 0)), 0.0)
-
-
-def _fused(parts: NDArray[np.float64], weights: NDArray[np.float64]) -> Floats:
-    """`(B, U)` Σ_route weight · part; 0 where no route with a weight has found the item.
-
-    Rounded to what is returned, so that the order is that of the visible scores, and so that items with the same ranks
-    by other routes tie although their sums differ in the last bit.
-    """
-    return np.tensordot(weights, parts, axes=1).astype(np.float32)
 
 
 def _at(values: Sequence[Floats], ranks: NDArray[np.int32]) -> Floats:

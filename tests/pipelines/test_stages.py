@@ -123,6 +123,8 @@ def test_what_is_tested_on_is_not_learned_from(folder):
         ("split={kind: random, rank: 0.1, valid: 0.1, test: 0.1}", "ranking.samples.per=event"),
         ("policy.exclude_seen=recent", "policy.recent=3"),
         ("fusion.weights=equal",),
+        ("fusion.kind=weighted_sum", "fusion.scale=deviation"),
+        ("fusion.kind=quota",),
     ],
     ids=lambda overrides: overrides[0].partition(",")[0],
 )

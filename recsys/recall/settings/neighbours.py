@@ -108,6 +108,8 @@ class EASEConfig(RouteSettings):
     """Ridge penalty: the larger, the less a rare pair counts."""
     user_penalty: NonNegativeFloat = 0.0
     """Users weigh 1 / (their items)^(2 · this) in the regression; 0 as in the paper."""
+    popularity_penalty: NonNegativeFloat = 0.0
+    """Weights towards an item are divided by its count to the power of this; 0 as in the paper."""
     neighbours: PositiveInt = 512
     """Weights kept for each item."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 1.0

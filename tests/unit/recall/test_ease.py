@@ -45,6 +45,13 @@ def test_it_is_the_ridge_regression_of_each_item_on_the_others(l2, unknown):
     assert not found[:, list(unknown)].any()
 
 
+def test_users_weigh_by_their_number_of_items_and_items_by_their_count():
+    seen, training = data(np.random.default_rng(7))
+    found = weights(EASEConfig(kind="ease", l2=0.5, user_penalty=0.25, popularity_penalty=0.3), training)
+    expected = regressions(seen / np.maximum(seen.sum(1, keepdims=True), 1) ** 0.25, 0.5)
+    np.testing.assert_allclose(found, expected / seen.sum(0) ** 0.3, atol=1e-6)
+
+
 def test_single_precision_and_small_blocks_give_the_same(monkeypatch):
     monkeypatch.setattr("recsys.recall.ease._DOUBLE", 0)
     monkeypatch.setattr("recsys.recall.ease.BLOCK", 5)
