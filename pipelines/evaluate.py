@@ -13,6 +13,7 @@ from recsys.data.split import TEST, protocol
 from recsys.data.synthetic.oracle import Oracle, oracle_files
 from recsys.errors import DataError
 from recsys.evaluation.funnel_metrics import evaluate_funnel, evaluate_rows
+from recsys.evaluation.latency import route_latencies
 from recsys.evaluation.lists import write_lists
 from recsys.evaluation.report import write_report
 from recsys.evaluation.truth import Truth
@@ -60,6 +61,11 @@ def _run(config: Config, context: StageContext) -> Metrics:
     rng = np.random.default_rng(context.seed)
     truth = None if config.evaluation.oracle is None else _truth(Path(config.evaluation.oracle), log)
     queries = asked(requests)
+    latencies = route_latencies(funnel.parts.generator, queries, np.random.default_rng(context.seed))
+    for name, milliseconds in latencies.items():
+        context.log(f"latency_ms/{name}", milliseconds, 0)
+    told = ", ".join(f"{name} {milliseconds:.2g}" for name, milliseconds in latencies.items())
+    context.say(f"one request takes, in ms: {told}")
     evaluation = evaluate_funnel(funnel, requests, queries, config.evaluation, rng=rng, rows=rows, truth=truth)
     write_lists(funnel, requests, evaluation, context.folder)
     return write_report(evaluation, context.folder, title=config.name, protocol=protocol(config.split))

@@ -161,7 +161,7 @@ def _answer(funnel: Funnel, requests: Requests, queries: QueryBatch, depth: int,
         at = np.arange(start, min(start + _CHUNK, len(requests)))
         asked, some = queries.take(at), requests.take(at)
         ranked = funnel.rank(asked, max(depth, generator.fusion.candidates))
-        lists = {ROUTE + name: codes for name, (codes, _) in generator.lists(asked).items()}
+        lists = {ROUTE + name: codes for name, (codes, _) in ranked.lists.items()}
         lists |= {FUSION: ranked.candidates.codes, FUNNEL: ranked.codes}
         hits = {stage: relevance(codes, some.offsets, some.positives) for stage, codes in lists.items()}
         shown = (ranked.codes >= 0) & sampled[at][:, None]

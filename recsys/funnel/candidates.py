@@ -4,7 +4,7 @@ The pipeline makes the ranker's training candidates with it and the runtime answ
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,10 @@ class CandidateGenerator:
             name: _ask(retriever, queries, excluded, self.fusion.per_route, allowed)
             for name, retriever in self.retrievers.items()
         }
+
+    def only(self, name: str) -> "CandidateGenerator":
+        """The same with one route alone."""
+        return replace(self, retrievers={name: self.retrievers[name]})
 
     def generate(
         self, queries: QueryBatch, *, allowed: Codes | None = None, blocked: Codes | None = None

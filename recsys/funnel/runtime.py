@@ -44,11 +44,13 @@ class RankedLists:
         codes: `(B, k)` item codes, best first, −1 where the candidates ran out.
         scores: `(B, k)` the ranker's logits, or fused scores without a ranker; −inf at padding.
         candidates: what the ranker chose from.
+        lists: what each route handed to fusion, `(B, per_route)` codes and scores.
     """
 
     codes: Codes
     scores: Floats
     candidates: Candidates
+    lists: Mapping[str, tuple[Codes, Floats]]
 
 
 class Funnel:
@@ -232,10 +234,10 @@ class Funnel:
         )
 
     def _rank_chunk(self, queries: QueryBatch, k: int, allowed: Codes | None, blocked: Codes | None) -> RankedLists:
-        candidates = self.parts.generator.generate(queries, allowed=allowed, blocked=blocked)
-        candidates = self._fill_empty(candidates, queries, allowed, blocked)
+        lists = self.parts.generator.lists(queries, allowed=allowed, blocked=blocked)
+        candidates = self._fill_empty(self.parts.generator.fuse(lists), queries, allowed, blocked)
         scores = self._scores(queries, candidates.codes, candidates)
-        return RankedLists(*_top(candidates.codes, scores, k), candidates)
+        return RankedLists(*_top(candidates.codes, scores, k), candidates, lists)
 
     def _fill_empty(
         self, candidates: Candidates, queries: QueryBatch, allowed: Codes | None, blocked: Codes | None
@@ -325,4 +327,9 @@ def _concatenate(chunks: Sequence[RankedLists]) -> RankedLists:
         np.concatenate([chunk.codes for chunk in chunks]),
         np.concatenate([chunk.scores for chunk in chunks]),
         candidates,
+        {name: _joined([chunk.lists[name] for chunk in chunks]) for name in chunks[0].lists},
     )
+
+
+def _joined(lists: Sequence[tuple[Codes, Floats]]) -> tuple[Codes, Floats]:
+    return np.concatenate([codes for codes, _ in lists]), np.concatenate([scores for _, scores in lists])
