@@ -10,7 +10,7 @@ from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.pairs import inverse_power
 from recsys.recall.settings.factors import ALSConfig
 from recsys.retrieval.base import Retriever
-from recsys.retrieval.encoders import FoldInEncoder
+from recsys.retrieval.encoders import FoldInEncoder, whitened
 from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.vector import VectorRetriever
 
@@ -26,10 +26,10 @@ def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever
     numbers, and each epoch time in E · D + (U + N) · D².
     """
     factors, alpha = factorise(config, data, context.seed)
+    factors = whitened(factors, config.regularisation)
     encoder = FoldInEncoder(
         factors,
         alpha=alpha,
-        regularisation=config.regularisation,
         user_penalty=config.user_penalty,
         decay=config.query_decay,
         history=config.history,

@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_limits
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.settings.factors import BPRConfig
 from recsys.retrieval.base import Retriever
-from recsys.retrieval.encoders import FoldInEncoder
+from recsys.retrieval.encoders import FoldInEncoder, whitened
 from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.vector import VectorRetriever
 
@@ -33,11 +33,10 @@ def fit(config: BPRConfig, data: TrainingData, context: FitContext) -> Retriever
     )
     with threadpool_limits(1, "blas"):
         model.fit(sparse.csr_matrix(data.seen(), dtype=np.float32), show_progress=False)
-    vectors = np.ascontiguousarray(model.item_factors, dtype=np.float32)
+    vectors = whitened(model.item_factors, 1.0)
     encoder = FoldInEncoder(
         vectors,
         alpha=np.full(len(vectors), config.fold_in_alpha, dtype=np.float32),
-        regularisation=1.0,
         decay=config.query_decay,
         history=config.history,
     )

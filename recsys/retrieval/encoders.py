@@ -16,10 +16,10 @@ from recsys.features.onnx import OnnxGraph
 from recsys.retrieval.recency import recent_weights
 from recsys.retrieval.static import read_array
 
-__all__ = ["ENCODERS", "FoldInEncoder", "OnnxQueryEncoder", "PooledEncoder", "QueryEncoder"]
+__all__ = ["ENCODERS", "FoldInEncoder", "OnnxQueryEncoder", "PooledEncoder", "QueryEncoder", "whitened"]
 
-_CHUNK = 256
-"""Requests folded in together."""
+_CHUNK = 64
+"""Requests folded in together: few enough for their vectors to stay in the cache."""
 
 
 class QueryEncoder(Protocol):
@@ -127,13 +127,14 @@ class FoldInEncoder:
     """The factor an unseen user would get in the next step of alternating least squares (Hu 2008, equation 4).
 
     The factor u minimises Σ_i c_i (p_i − u·y_i)² + regularisation·‖u‖², with preference p_i = 1 and confidence
-    c_i = 1 + alpha_i·decay^(steps back) for items of the history, 0 and 1 for all others. By the Woodbury identity
-    that is a system of the size of the history, not of the factors. A request without history has no vector: NaN.
+    c_i = 1 + alpha_i·decay^(steps back) for items of the history, 0 and 1 for all others. Of `whitened` factors T the
+    part that all items share is the identity, so that by the Woodbury identity what is left is a system of the size of
+    the history: u = Tᵀ(c − A (I + K A)⁻¹ K c), with T of the history's items, K = T·Tᵀ and A the extra confidences.
+    A request without history has no vector: NaN.
 
     Args:
-        vectors: `(N, D)` item factors y by item code.
+        vectors: `(N, D)` whitened item factors by item code.
         alpha: `(N,)` what an event of each item adds to the confidence.
-        regularisation: of the squared length of a factor, above 0.
         user_penalty: exponent on the length of the history by which alpha is divided.
         decay: weight of an event one step further back, in (0, 1].
         history: the most recent items that count; the system solved has at most this size.
@@ -146,22 +147,14 @@ class FoldInEncoder:
         vectors: Floats,
         *,
         alpha: Floats,
-        regularisation: float,
         user_penalty: float = 0.0,
         decay: float = 1.0,
         history: int = 200,
     ) -> None:
-        self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        self._alpha = np.ascontiguousarray(alpha, dtype=np.float32)
-        self._settings: dict[str, float] = {
-            "regularisation": regularisation,
-            "user_penalty": user_penalty,
-            "decay": decay,
-            "history": history,
-        }
-        wide = self._vectors.astype(np.float64)
-        gram = wide.T @ wide + regularisation * np.eye(wide.shape[1])
-        self._smoothed: Floats = np.linalg.solve(gram, wide.T).T.astype(np.float32)
+        # The last row is what −1 picks: padding counts for nothing.
+        self._vectors = np.concatenate([vectors, np.zeros((1, vectors.shape[1]))]).astype(np.float32)
+        self._alpha = np.append(alpha, 0).astype(np.float32)
+        self._settings: dict[str, float] = {"user_penalty": user_penalty, "decay": decay, "history": history}
 
     def encode(self, queries: QueryBatch) -> Floats:
         """See `QueryEncoder`."""
@@ -179,22 +172,20 @@ class FoldInEncoder:
         lengths = real.sum(axis=1, keepdims=True)
         back = np.maximum(lengths - 1 - np.arange(items.shape[1]), 0)
         alpha = self._alpha[items] * lengths ** -self._settings["user_penalty"]
-        extra = np.where(real, alpha * self._settings["decay"] ** back, 0.0)
-        smoothed = np.where(real[..., None], self._smoothed[items], np.float32(0))
-        vectors = np.where(real[..., None], self._vectors[items], np.float32(0))
-        kernel = (smoothed @ vectors.transpose(0, 2, 1)).astype(np.float64)
+        extra = alpha * self._settings["decay"] ** back
+        vectors = self._vectors[items]
+        kernel = (vectors @ vectors.transpose(0, 2, 1)).astype(np.float64)
         confidence = np.where(real, 1.0 + extra, 0.0)[..., None]
-        # u = Zᵀ(c − A (I + K A)⁻¹ K c), with Z the smoothed vectors, K = Z·Yᵀ, A the extra confidences.
         system = np.eye(items.shape[1]) + kernel * extra[:, None, :]
         inner = np.linalg.solve(system, kernel @ confidence)
-        weights = confidence - extra[..., None] * inner
-        factors: Floats = (smoothed.transpose(0, 2, 1) @ weights.astype(np.float32)).squeeze(-1)
+        weights = (confidence - extra[..., None] * inner).astype(np.float32)
+        factors: Floats = (weights.transpose(0, 2, 1) @ vectors).squeeze(1)
         return factors
 
     def save(self, folder: Path) -> None:
         """See `QueryEncoder`."""
-        np.save(folder / "history_vectors.npy", self._vectors, allow_pickle=False)
-        np.save(folder / "alpha.npy", self._alpha, allow_pickle=False)
+        np.save(folder / "history_vectors.npy", self._vectors[:-1], allow_pickle=False)
+        np.save(folder / "alpha.npy", self._alpha[:-1], allow_pickle=False)
         (folder / "fold_in.json").write_text(json.dumps(self._settings) + "\n", encoding="utf-8")
 
     @classmethod
@@ -208,12 +199,11 @@ class FoldInEncoder:
             return cls(
                 vectors,
                 alpha=alpha,
-                regularisation=float(settings["regularisation"]),
                 user_penalty=float(settings["user_penalty"]),
                 decay=float(settings["decay"]),
                 history=int(settings["history"]),
             )
-        except (KeyError, TypeError, ValueError, np.linalg.LinAlgError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder / 'fold_in.json'}: cannot be read ({error}); fit the route again") from error
 
 
@@ -223,6 +213,21 @@ ENCODERS: dict[str, Callable[[Path, Arrays], QueryEncoder]] = {
     "pooled": PooledEncoder.load,
 }
 """How each kind is read from its folder."""
+
+
+def whitened(vectors: Floats, regularisation: float) -> Floats:
+    """Item factors T = Y·L with L·Lᵀ = (YᵀY + regularisation·I)⁻¹: what `FoldInEncoder` folds in with.
+
+    A user's factor u by Y answers with the same scores as L⁻¹u by T.
+
+    Args:
+        vectors: Y, `(N, D)`.
+        regularisation: of the squared length of a user's factor, above 0.
+    """
+    wide = vectors.astype(np.float64)
+    gram = wide.T @ wide + regularisation * np.eye(wide.shape[1])
+    turned: Floats = np.ascontiguousarray(np.linalg.solve(np.linalg.cholesky(gram), wide.T).T, dtype=np.float32)
+    return turned
 
 
 def _of_similar_length(lengths: NDArray[np.int32]) -> Iterator[NDArray[np.intp]]:

@@ -5,6 +5,7 @@ import pytest
 
 from recsys.features.batch import QueryBatch
 from recsys.features.history import Events, Histories
+from recsys.recall.als import factorise
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.registry import fit_route
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
@@ -21,16 +22,20 @@ def training():
     return TrainingData(Histories.build(events, USERS), events.time, {}, {}, (), (), ITEMS, False, 0)
 
 
-def vectors(retriever, training):
+def scores(retriever, training):
+    """What the users get for every item."""
     history, lengths = training.histories.batch(np.arange(USERS))
-    return retriever._encoder.encode(QueryBatch(history, lengths, {})), retriever._index.vectors
+    everything = np.tile(np.arange(ITEMS, dtype=np.int32), (USERS, 1))
+    return retriever.score(QueryBatch(history, lengths, {}), everything)
 
 
 def test_als_ends_where_the_gradient_of_its_objective_vanishes(training):
     config = ALSConfig(
         kind="als", embedding_dim=DIM, epochs=200, alpha=4, regularisation=2, user_penalty=0.5, popularity_penalty=0.3
     )
-    x, y = vectors(fit_route(config, training, FitContext(0, None, None, None, None)), training)
+    y = factorise(config, training, 0)[0]
+    # The users' factors, from what they answer with.
+    x = scores(fit_route(config, training, FitContext(0, None, None, None, None)), training) @ np.linalg.pinv(y.T)
     extra = SEEN * SEEN.sum(1, keepdims=True) ** -0.5 * np.maximum(SEEN.sum(0), 1) ** -0.3
     extra *= 4 / extra[SEEN].mean()
     residual = (1 + extra) * (SEEN - x @ y.T)

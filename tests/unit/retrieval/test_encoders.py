@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 from recsys.errors import ArtifactError
 from recsys.features.batch import QueryBatch
-from recsys.retrieval.encoders import FoldInEncoder, PooledEncoder
+from recsys.retrieval.encoders import FoldInEncoder, PooledEncoder, whitened
 
 ITEMS, DIM = 40, 6
 ALPHA = np.full(ITEMS, 3, np.float32)
@@ -47,10 +47,10 @@ def test_vectors_that_cancel_out_find_nothing():
 @pytest.mark.parametrize(("decay", "user_penalty", "history"), [(1.0, 0.0, 200), (0.8, 0.5, 7)])
 def test_a_folded_in_factor_solves_the_normal_equations(decay, user_penalty, history):
     alpha, regularisation = np.linspace(1, 9, ITEMS, dtype=np.float32), 0.7
+    turned = whitened(VECTORS, regularisation)
     encoder = FoldInEncoder(
-        VECTORS,
+        turned,
         alpha=alpha,
-        regularisation=regularisation,
         user_penalty=user_penalty,
         decay=decay,
         history=history,
@@ -66,13 +66,13 @@ def test_a_folded_in_factor_solves_the_normal_equations(decay, user_penalty, his
             extra = alpha[item] * len(recent) ** -user_penalty * decay**back
             left = left + extra * np.outer(VECTORS[item], VECTORS[item])
             right = right + (1 + extra) * VECTORS[item]
-        assert_allclose(row, np.linalg.solve(left, right), rtol=1e-3, atol=1e-4)
+        assert_allclose(turned @ row, VECTORS @ np.linalg.solve(left, right), rtol=1e-3, atol=1e-4)
 
 
 def test_many_requests_are_folded_in_as_one_at_a_time():
     rng = np.random.default_rng(1)
     histories = [rng.choice(ITEMS, rng.integers(0, 15), replace=False).tolist() for _ in range(600)]
-    encoder = FoldInEncoder(VECTORS, alpha=ALPHA, regularisation=0.1)
+    encoder = FoldInEncoder(whitened(VECTORS, 0.1), alpha=ALPHA)
     together = encoder.encode(asked(histories))
     for number in range(0, 600, 97):
         assert_allclose(encoder.encode(asked([histories[number]]))[0], together[number], rtol=1e-4, atol=1e-6)
@@ -80,7 +80,7 @@ def test_many_requests_are_folded_in_as_one_at_a_time():
 
 @pytest.mark.parametrize(
     ("encoder", "name"),
-    [(PooledEncoder(VECTORS), "pooled.json"), (FoldInEncoder(VECTORS, alpha=ALPHA, regularisation=1), "fold_in.json")],
+    [(PooledEncoder(VECTORS), "pooled.json"), (FoldInEncoder(VECTORS, alpha=ALPHA), "fold_in.json")],
 )
 def test_what_is_saved_comes_back_and_damage_is_named(encoder, name, tmp_path):
     encoder.save(tmp_path)
@@ -98,7 +98,7 @@ def test_what_is_saved_comes_back_and_damage_is_named(encoder, name, tmp_path):
 
 
 def test_confidences_of_other_items_are_refused(tmp_path):
-    FoldInEncoder(VECTORS, alpha=ALPHA, regularisation=1).save(tmp_path)
+    FoldInEncoder(VECTORS, alpha=ALPHA).save(tmp_path)
     np.save(tmp_path / "alpha.npy", ALPHA[1:])
     with pytest.raises(ArtifactError, match=r"alpha\.npy: expected 40 float32"):
         FoldInEncoder.load(tmp_path, {})
