@@ -43,7 +43,7 @@ __all__ = ["evaluate_funnel", "evaluate_rows"]
 Mask = NDArray[np.bool_]
 _Value = TypeVar("_Value", bound=np.generic)
 
-_CHUNK = 1024
+_CHUNK = 2048
 """Requests answered together: bounds memory, whatever the window."""
 _ROW_REQUESTS = 20_000
 """Requests whose candidates the ranker's AUC is taken over; more would change its third digit."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recsys.bundle.format import FusionSpec, Policy
+from recsys.engine.threads import map_chunks
 from recsys.errors import ConfigError
 from recsys.features.batch import Codes, Floats, QueryBatch
 from recsys.retrieval.base import Retriever
@@ -117,12 +118,15 @@ def _ask(
     codes = np.full((len(queries), k), -1, dtype=np.int32)
     scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     extra = (excluded >= 0).sum(axis=1)
-    for rows in _chunks(extra):
+
+    def answer(rows: NDArray[np.intp]) -> None:
         # A list longer by the number of excluded items holds k others, if there are as many.
         longer = k + int(extra[rows].max(initial=0))
         asked = queries if len(rows) == len(queries) else queries.take(rows)
         found, values = retriever.retrieve(asked, longer, allowed=allowed)
         codes[rows], scores[rows] = keep_first(found, values, ~contains(excluded[rows], found), k)
+
+    map_chunks(answer, list(_chunks(extra)))
     return codes, scores
 
 

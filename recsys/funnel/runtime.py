@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recsys.bundle.format import GoldenRequest, Manifest, open_bundle, read_provenance
 from recsys.bundle.libraries import installed_libraries, mismatches
+from recsys.engine.threads import map_chunks
 from recsys.errors import BundleError, InputError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
@@ -139,10 +140,11 @@ class Funnel:
             allowed: sorted item codes to choose from; `None` means the whole catalogue.
             blocked: `(B, X)` codes that may not come back, padded with −1.
         """
-        chunks = [
-            self._rank_chunk(queries.take(rows), k, allowed, None if blocked is None else blocked[rows])
-            for rows in _chunks(len(queries))
-        ]
+
+        def rank(rows: slice) -> RankedLists:
+            return self._rank_chunk(queries.take(rows), k, allowed, None if blocked is None else blocked[rows])
+
+        chunks = map_chunks(rank, list(_chunks(len(queries))))
         return chunks[0] if len(chunks) == 1 else _concatenate(chunks)
 
     def score_rows(self, queries: QueryBatch, codes: Codes) -> Floats:

@@ -48,7 +48,7 @@ class NeighboursRetriever:
     def _summed(self, queries: QueryBatch) -> Floats:
         asked = recent_weights(queries, self._weights.shape[0], self._history, self._decay)
         scores: Floats = (asked @ self._weights).toarray()
-        scores[scores <= 0] = -np.inf
+        np.putmask(scores, scores <= 0, -np.inf)
         return scores
 
     def save(self, folder: Path) -> None:
