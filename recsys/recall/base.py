@@ -10,14 +10,31 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from scipy import sparse
 
+from recsys.data.config import ColumnKind
 from recsys.features.batch import Arrays, Field, InputSpec
 from recsys.features.history import Histories
 from recsys.retrieval.base import Retriever
 
-__all__ = ["FitContext", "RouteModule", "TrainingData"]
+__all__ = ["FitContext", "ItemColumn", "RouteModule", "TrainingData"]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemColumn:
+    """A column of the items table as it was ingested.
+
+    Attributes:
+        name: as the configuration has it.
+        kind: what the values are.
+        values: `(N,)` by item code, of the type of `KIND_TYPES`; null where an item has none.
+    """
+
+    name: str
+    kind: ColumnKind
+    values: pa.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +51,7 @@ class TrainingData:
         n_items: N, items of the catalogue.
         ordered: whether the events of a user are in order.
         now: the last moment of the training windows, microseconds.
+        item_columns: what the items table says, for routes whose settings say that they read it.
     """
 
     histories: Histories
@@ -45,6 +63,7 @@ class TrainingData:
     n_items: int
     ordered: bool
     now: int
+    item_columns: tuple[ItemColumn, ...] = ()
 
     @property
     def counts(self) -> NDArray[np.int64]:

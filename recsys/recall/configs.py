@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from recsys.recall.settings.content import BM25Config, TFIDFConfig
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import EASEConfig, GraphFilterConfig, ItemCFConfig, SwingConfig, UserCFConfig
 from recsys.recall.settings.sequences import DeepWalkConfig, Item2VecConfig, Node2VecConfig
@@ -34,6 +35,8 @@ RouteConfig = Annotated[
     | Item2VecConfig
     | DeepWalkConfig
     | Node2VecConfig
+    | BM25Config
+    | TFIDFConfig
     | DSSMConfig
     | YouTubeDNNConfig
     | SimpleXConfig

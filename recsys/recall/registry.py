@@ -13,6 +13,7 @@ _TOWERS = "recsys.recall.two_tower.route"
 
 ROUTES: dict[str, str] = {
     "als": "recsys.recall.als",
+    "bm25": "recsys.recall.bm25",
     "bpr": "recsys.recall.bpr",
     "deepwalk": "recsys.recall.walks",
     "dssm": _TOWERS,
@@ -29,6 +30,7 @@ ROUTES: dict[str, str] = {
     "segment_popular": "recsys.recall.segment_popular",
     "simplex": _TOWERS,
     "swing": "recsys.recall.swing",
+    "tfidf": "recsys.recall.tfidf",
     "trending": "recsys.recall.trending",
     "usercf": "recsys.recall.usercf",
     "youtube_dnn": _TOWERS,

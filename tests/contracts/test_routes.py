@@ -3,13 +3,15 @@
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from recsys.errors import DataError
 from recsys.features.batch import Field, QueryBatch
 from recsys.features.history import Events, Histories
-from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.base import FitContext, ItemColumn, TrainingData
 from recsys.recall.registry import ROUTES, fit_route
+from recsys.recall.settings.content import BM25Config, TFIDFConfig
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import (
     EASEConfig,
@@ -56,6 +58,8 @@ CONFIGS = {
     "item2vec": Item2VecConfig(kind="item2vec", training=WORDS, query_decay=0.8),
     "deepwalk": DeepWalkConfig(kind="deepwalk", training=WORDS, query_decay=0.8),
     "node2vec": Node2VecConfig(kind="node2vec", training=WORDS, query_decay=0.8),
+    "bm25": BM25Config(kind="bm25"),
+    "tfidf": TFIDFConfig(kind="tfidf"),
     "als": ALSConfig(kind="als", embedding_dim=8),
     "bpr": BPRConfig(kind="bpr", embedding_dim=16),
     "dssm": tower(DSSMConfig, hidden=[8], min_history=1),
@@ -66,7 +70,7 @@ CONFIGS = {
     "sasrec": tower(SASRecConfig, training=SEQUENCES),
 }
 STATIC = ("popular", "segment_popular", "fresh", "trending")
-ORDERLESS = ("als", "bpr", "simplex", "youtube_dnn", "fm")
+ORDERLESS = ("bm25", "tfidf", "als", "bpr", "simplex", "youtube_dnn", "fm")
 
 
 def test_every_route_is_held_to_the_contract():
@@ -84,6 +88,7 @@ def training_data():
     time = np.arange(len(rows), dtype=np.int64) * 1_000_000
     events = Events(user, item, time, np.ones(len(rows), bool), np.zeros(len(rows), np.int8))
     histories = Histories.build(events, USERS)
+    titles = [f"{('red', 'blue')[item // 10]} {item % 10}" for item in range(20)] + [None, "welcome"]
     return TrainingData(
         histories=histories,
         time=time[histories.positions],
@@ -94,6 +99,7 @@ def training_data():
         n_items=ITEMS,
         ordered=True,
         now=int(time.max()),
+        item_columns=(ItemColumn("title", "text", pa.array(titles, pa.large_string())),),
     )
 
 

@@ -37,6 +37,8 @@ class RouteSettings(Settings):
     """Settings that weigh events by age: `null` turns them off, and only `null` will do without time."""
     needs_time: ClassVar[bool] = False
     """Whether the route is nothing without time."""
+    reads_items: ClassVar[bool] = False
+    """Whether the route reads the items table itself, not only the features made of it."""
 
     def problems(self, log: LogFacts) -> Iterator[Problem]:
         """What is wrong with this route on this log; places are keys of these settings."""

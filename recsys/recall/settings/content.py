@@ -1,0 +1,81 @@
+"""Settings of the routes that go by what items say of themselves."""
+
+from collections.abc import Iterator
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveInt
+
+from recsys.data.config import ColumnKind
+from recsys.problems import Problem, unknown
+from recsys.recall.settings.base import LogFacts, RouteSettings
+
+__all__ = ["READABLE", "BM25Config", "ContentConfig", "TFIDFConfig", "TermsConfig"]
+
+READABLE: tuple[ColumnKind, ...] = ("text", "categorical", "multi_categorical")
+"""Kinds of columns that hold words or values."""
+
+
+class ContentConfig(RouteSettings):
+    """What these routes share: they read columns of the items table, and find items that have no events yet."""
+
+    reads_items: ClassVar[bool] = True
+    distance_settings = ("query_decay",)
+
+    columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Columns of `data.items` that are read, of kind `text` (its words), `categorical` or `multi_categorical` (its
+    values); `null`: all of these kinds."""
+    query_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Weight of a history item one step further back."""
+    history: PositiveInt = 50
+    """The most recent items that count."""
+
+    def problems(self, log: LogFacts) -> Iterator[Problem]:
+        """See `RouteSettings`; also columns that are not there or hold neither words nor values."""
+        yield from super().problems(log)
+        kinds = {name: kind for name, kind in log.columns["item"].items() if name != "item_id"}
+        readable = [name for name, kind in kinds.items() if kind in READABLE]
+        if not readable:
+            yield Problem(
+                f"found {getattr(self, 'kind')}, but data.items has no column of kind {_either(READABLE)}; "  # noqa: B009
+                "name one under data.items.columns, or leave the route out",
+                at=("kind",),
+            )
+            return
+        for position, name in enumerate(self.columns or ()):
+            at = ("columns", position)
+            if name not in kinds:
+                yield Problem(unknown(name, readable, noun="column of data.items.columns"), at=at)
+            elif name not in readable:
+                found = f"found {name!r}, which is {kinds[name]}; expected a column of kind {_either(READABLE)}"
+                yield Problem(found, at=at)
+
+
+class TermsConfig(ContentConfig):
+    """What routes share that match items by the words and values they have in common."""
+
+    max_items: Annotated[int, Field(ge=2)] = 20_000
+    """Words and values of more items than this are left out: they say least and cost most."""
+    neighbours: PositiveInt = 200
+    """Items kept for each item."""
+
+
+class BM25Config(TermsConfig):
+    """Items whose words and values match best, rare ones saying more (Robertson & Zaragoza 2009)."""
+
+    kind: Literal["bm25"]
+    k1: NonNegativeFloat = 1.2
+    """How much more a word says that an item repeats: 0 nothing, the larger the longer it adds."""
+    b: Annotated[float, Field(ge=0, le=1)] = 0.75
+    """How much a long text is held against an item: 0 not at all, 1 in proportion."""
+
+
+class TFIDFConfig(TermsConfig):
+    """Cosine of words and values, rare ones weighing more (Salton & Buckley 1988)."""
+
+    kind: Literal["tfidf"]
+    log_counts: bool = True
+    """Whether a word that stands n times counts 1 + log n, not n."""
+
+
+def _either(kinds: tuple[str, ...]) -> str:
+    return f"{', '.join(kinds[:-1])} or {kinds[-1]}"
