@@ -1,4 +1,4 @@
-"""EASE: every item a linear regression on all the others, in closed form (Steck 2019)."""
+"""EASE: every item a linear regression on all the others, in closed form (Steck 2019; with dropout, Steck 2020)."""
 
 from typing import Any
 
@@ -20,12 +20,14 @@ _DOUBLE = 16_384
 
 
 def fit(config: EASEConfig, data: TrainingData, context: FitContext) -> Retriever:
-    """Solves min ‖X − X·B‖² + l2·‖B‖² with diag(B) = 0, and keeps the largest weights of each row.
+    """Solves min ‖X − X·B‖² + ‖Λ^½·B‖² with diag(B) = 0, and keeps the largest weights of each row.
+
+    The penalty is Λ = l2·I + dropout / (1 − dropout) · diag(XᵀX) (Steck 2020, equation 5).
 
     X are the users' items, each row divided by its length^user_penalty: without, who has many items has all the say.
     Weights towards an item are divided by its count^popularity_penalty.
 
-    With P = (XᵀX + l2·I)⁻¹: B[i, j] = −P[i, j] / P[j, j] (Steck 2019, equation 8). Takes N²·8 bytes for N items, half
+    With P = (XᵀX + Λ)⁻¹: B[i, j] = −P[i, j] / P[j, j] (Steck 2019, equation 8). Takes N²·8 bytes for N items, half
     of that above 16,384 items, and time in N³; items without events keep out of both.
 
     Raises:
@@ -35,7 +37,9 @@ def fit(config: EASEConfig, data: TrainingData, context: FitContext) -> Retrieve
     seen = sparse.csr_array(sparse.diags_array(inverse_power(np.diff(seen.indptr), config.user_penalty)) @ seen)
     known = np.flatnonzero(data.counts)
     gram = (seen.T @ seen).tocsr()[known][:, known]
-    weights = _inverse(gram, config.l2)
+    # Dropout of the inputs, in expectation: a ridge penalty in proportion to how often the item occurs.
+    ridge = config.l2 + config.dropout / (1 - config.dropout) * gram.diagonal()
+    weights = _inverse(gram, ridge)
     scale = -inverse_power(data.counts[known], config.popularity_penalty) / np.diagonal(weights)
     blocks = [
         largest_of_dense_rows(weights[start : start + BLOCK] * scale, start, config.neighbours)
@@ -48,21 +52,21 @@ def fit(config: EASEConfig, data: TrainingData, context: FitContext) -> Retrieve
     )
 
 
-def _inverse(gram: sparse.csr_array, l2: float) -> NDArray[np.float64]:
-    """(gram + l2·I)⁻¹ by Cholesky, in the memory of one dense matrix; of single precision if that is large."""
+def _inverse(gram: sparse.csr_array, ridge: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(gram + diag(ridge))⁻¹ by Cholesky, in the memory of one dense matrix; of single precision if that is large."""
     size = gram.shape[0]
     dense: NDArray[np.float64] = np.empty((size, size), dtype=np.float64 if size <= _DOUBLE else np.float32, order="F")
     for start in range(0, size, BLOCK):
         # A block at a time: whole, it would stand in memory twice, and once of them in double precision.
         dense[:, start : start + BLOCK] = gram[start : start + BLOCK].toarray().T
-    dense[np.diag_indices(size)] += l2
+    dense[np.diag_indices(size)] += ridge
     routines: Any = linalg.get_lapack_funcs(("potrf", "potri"), (dense,))
     factor, inverse = routines
     dense, failed = factor(dense, lower=True, overwrite_a=True, clean=False)
     if not failed:
         dense, failed = inverse(dense, lower=True, overwrite_c=True)
     if failed or not np.isfinite(np.diagonal(dense)).all():
-        raise DataError(f"ease: the item matrix cannot be inverted with l2 = {l2:g}; raise l2")
+        raise DataError(f"ease: the item matrix cannot be inverted with l2 = {ridge.min():g}; raise l2")
     # LAPACK fills the lower triangle.
     for start in range(0, size, BLOCK):
         stop = min(start + BLOCK, size)

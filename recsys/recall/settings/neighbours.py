@@ -106,6 +106,9 @@ class EASEConfig(RouteSettings):
     kind: Literal["ease"]
     l2: PositiveFloat = 200.0
     """Ridge penalty: the larger, the less a rare pair counts."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of a user's items that is thought away while the others are regressed on the rest (Steck 2020): popular
+    items are then held back most; 0 as in the paper of 2019."""
     user_penalty: NonNegativeFloat = 0.0
     """Users weigh 1 / (their items)^(2 · this) in the regression; 0 as in the paper."""
     popularity_penalty: NonNegativeFloat = 0.0

@@ -45,6 +45,24 @@ def test_it_is_the_ridge_regression_of_each_item_on_the_others(l2, unknown):
     assert not found[:, list(unknown)].any()
 
 
+def test_dropout_is_a_regression_on_inputs_that_are_dropped_at_random():
+    seen, training = data(np.random.default_rng(8))
+    found = weights(EASEConfig(kind="ease", l2=0.5, dropout=0.4), training)
+    rng, copies = np.random.default_rng(9), 4000
+    gram, target = np.zeros((ITEMS, ITEMS)), np.zeros((ITEMS, ITEMS))
+    for _ in range(copies):
+        # What is kept weighs more, so that its expectation is the input.
+        dropped = seen * (rng.random(seen.shape) >= 0.4) / 0.6
+        gram += dropped.T @ dropped / copies
+        target += dropped.T @ seen / copies
+    expected = np.zeros((ITEMS, ITEMS))
+    for item in range(ITEMS):
+        others = np.delete(np.arange(ITEMS), item)
+        ridge = gram[np.ix_(others, others)] + 0.5 * np.eye(len(others))
+        expected[others, item] = np.linalg.solve(ridge, target[others, item])
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
 def test_users_weigh_by_their_number_of_items_and_items_by_their_count():
     seen, training = data(np.random.default_rng(7))
     found = weights(EASEConfig(kind="ease", l2=0.5, user_penalty=0.25, popularity_penalty=0.3), training)
