@@ -1,11 +1,15 @@
-"""Activations whose shape is learned."""
+"""Activations by name; those whose shape is learned are written here."""
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recsys.nn.norm import BatchStandardise
 
-__all__ = ["ACTIVATIONS", "Dice", "PReLU", "ReLU"]
+__all__ = ["ACTIVATIONS", "Dice", "Elementwise", "PReLU"]
 
 
 class PReLU(nn.Module):
@@ -43,15 +47,27 @@ class Dice(nn.Module):
         return x * (self.slope + (1 - self.slope) * gate)
 
 
-class ReLU(nn.Module):
-    """max(x, 0); the mask is ignored."""
+class Elementwise(nn.Module):
+    """A function of torch's, the same for every feature; the mask is ignored."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, function: Callable[[Tensor], Tensor], features: int) -> None:
         super().__init__()
+        self.function = function
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`(…, D)` to `(…, D)`."""
-        return torch.relu(x)
+        return self.function(x)
 
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"dice": Dice, "prelu": PReLU, "relu": ReLU}
+ACTIVATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "dice": Dice,
+    "prelu": PReLU,
+    "relu": partial(Elementwise, torch.relu),
+    "leaky_relu": partial(Elementwise, functional.leaky_relu),
+    "elu": partial(Elementwise, functional.elu),
+    "gelu": partial(Elementwise, functional.gelu),
+    "silu": partial(Elementwise, functional.silu),
+    "sigmoid": partial(Elementwise, torch.sigmoid),
+    "tanh": partial(Elementwise, torch.tanh),
+}
+"""Name to what makes an activation of D features; slopes and constants are torch's defaults."""

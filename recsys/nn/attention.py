@@ -21,7 +21,7 @@ class TargetAttention(nn.Module):
     Args:
         dim: K, length of an item's vector.
         hidden: widths of the unit's hidden layers; at least one.
-        activation: `dice`, `prelu` or `relu`.
+        activation: one of `ACTIVATIONS`.
     """
 
     def __init__(self, dim: int, hidden: Sequence[int], *, activation: str = "dice") -> None:

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from recsys.features.batch import Field
 
-__all__ = ["SPARSE_ROWS", "EmbeddingCollection"]
+__all__ = ["SPARSE_ROWS", "EmbeddingCollection", "NumberVectors"]
 
 SPARSE_ROWS = 100_000
 """Above this many rows gradients are sparse: below it, a dense Adam step costs less than sorting the touched rows."""
@@ -68,6 +68,26 @@ class EmbeddingCollection(nn.Module):
             values = inputs[field.name] if field.width > 1 else inputs[field.name].unsqueeze(-1)
             rows.append(values + self.offsets[field.table] * (values > 0))
         return functional.embedding(torch.cat(rows, dim=-1), self.weight, padding_idx=0, sparse=self.sparse)
+
+
+class NumberVectors(nn.Module):
+    """A number as a vector: the number times a vector of its own, so that it meets other vectors as a category does.
+
+    `(…, R)` to `(…, R, D)`; R may be 0.
+
+    Args:
+        features: R.
+        dim: D.
+        std: of the initial values.
+    """
+
+    def __init__(self, features: int, dim: int, *, std: float = 0.01) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(features, dim) * std)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """`(…, R)` to `(…, R, D)`."""
+        return numbers.unsqueeze(-1) * self.weight
 
 
 def _layout(fields: Sequence[Field]) -> tuple[dict[str, int], int]:

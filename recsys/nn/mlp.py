@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from recsys.nn.activation import ACTIVATIONS
-from recsys.nn.norm import BatchStandardise
+from recsys.nn.norm import NORMS
 
 __all__ = ["MLP", "SplitLinear"]
 
@@ -32,18 +32,16 @@ class SplitLinear(nn.Module):
 
 
 class _Block(nn.Module):
-    """[batch norm] → activation → dropout."""
+    """[norm] → activation → dropout."""
 
-    def __init__(self, width: int, *, activation: str, dropout: float, batch_norm: bool) -> None:
+    def __init__(self, width: int, *, activation: str, dropout: float, norm: str) -> None:
         super().__init__()
-        self.norm = BatchStandardise(width) if batch_norm else None
+        self.norm = NORMS[norm](width)
         self.activation = ACTIVATIONS[activation](width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        if self.norm is not None:
-            x = self.norm(x, mask)
-        out: Tensor = self.dropout(self.activation(x, mask))
+        out: Tensor = self.dropout(self.activation(self.norm(x, mask), mask))
         return out
 
 
@@ -57,9 +55,9 @@ class MLP(nn.Module):
         candidate: width K of the candidate side.
         hidden: widths of the hidden layers; at least one.
         out: width T of the output.
-        activation: `dice`, `prelu` or `relu`.
+        activation: one of `ACTIVATIONS`.
         dropout: after every hidden layer.
-        batch_norm: before every activation.
+        norm: one of `NORMS`, before every activation.
     """
 
     def __init__(
@@ -71,7 +69,7 @@ class MLP(nn.Module):
         out: int = 1,
         activation: str = "relu",
         dropout: float = 0.0,
-        batch_norm: bool = False,
+        norm: str = "none",
     ) -> None:
         super().__init__()
         if not hidden:
@@ -80,7 +78,7 @@ class MLP(nn.Module):
         widths = (*hidden, out)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(
-            _Block(width, activation=activation, dropout=dropout, batch_norm=batch_norm) for width in hidden
+            _Block(width, activation=activation, dropout=dropout, norm=norm) for width in hidden
         )
 
     def forward(self, request: Tensor, candidate: Tensor, mask: Tensor | None = None) -> Tensor:

@@ -1,11 +1,11 @@
 """Standardisation: of inputs, with statistics fitted once, and of activations, with statistics of the batch."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BatchStandardise", "InputStandardise"]
+__all__ = ["NORMS", "BatchStandardise", "InputStandardise"]
 
 _EPSILON = 1e-6
 _CLIP = 10.0
@@ -79,3 +79,23 @@ class BatchStandardise(nn.Module):
             self.running_mean.lerp_(mean, self.momentum)
             self.running_variance.lerp_(variance, self.momentum)
         return mean, variance
+
+
+class _LayerNorm(nn.LayerNorm):
+    """torch's (Ba 2016); every position is normalised on its own, so the mask is ignored."""
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(…, D)` to `(…, D)`."""
+        return super().forward(x)
+
+
+class _NoNorm(nn.Module):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x
+
+
+NORMS: dict[str, Callable[[int], nn.Module]] = {"none": _NoNorm, "batch": BatchStandardise, "layer": _LayerNorm}
+"""Name to what makes a normalisation of D features: `(…, D)` and a mask `(…)` to `(…, D)`."""

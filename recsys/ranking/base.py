@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, InputSpec, Side
-from recsys.nn.embedding import EmbeddingCollection
+from recsys.nn.embedding import EmbeddingCollection, NumberVectors
 from recsys.nn.mlp import MLP
 from recsys.nn.norm import InputStandardise
 from recsys.ranking.configs import DINConfig, RankerConfig
+from recsys.ranking.settings.base import NetworkSettings
 from recsys.training.batches import Samples
 
-__all__ = ["FieldInputs", "Ranker", "from_zero", "select_inputs"]
+__all__ = ["FieldInputs", "Ranker", "from_zero", "network", "select_inputs", "side_by_side"]
 
 _REQUEST: tuple[Side, ...] = ("user", "context")
 _CANDIDATE: tuple[Side, ...] = ("item", "route")
@@ -28,7 +29,7 @@ _CANDIDATE: tuple[Side, ...] = ("item", "route")
 def select_inputs(spec: InputSpec, config: RankerConfig) -> InputSpec:
     """The inputs a ranker reads: those named, or all, without those excluded.
 
-    Of the history DIN reads the categorical fields that the candidates have too, and its mask; DeepFM reads none of it.
+    Of the history DIN reads the categorical fields that the candidates have too, and its mask; others read none of it.
 
     Args:
         spec: every input there is.
@@ -66,11 +67,12 @@ class FieldInputs(nn.Module):
 
     Args:
         spec: the ranker's inputs.
-        dim: D, length of an embedding.
+        dim: D, length of an embedding; 0 for models that have none.
         dropout: on embeddings.
+        number_vectors: whether numbers are fields with vectors, too; see `fields`.
     """
 
-    def __init__(self, spec: InputSpec, dim: int, dropout: float) -> None:
+    def __init__(self, spec: InputSpec, dim: int, dropout: float, *, number_vectors: bool = False) -> None:
         super().__init__()
         self.request = [field for field in spec.side(*_REQUEST) if field.is_index]
         self.candidate = [field for field in spec.side(*_CANDIDATE) if field.is_index]
@@ -79,11 +81,26 @@ class FieldInputs(nn.Module):
         self.candidate_numbers = [field.name for field in spec.side(*_CANDIDATE) if not field.is_index]
         self.first = spec.side(*_CANDIDATE)[0]
         index = [*self.request, *self.candidate, *self.past]
-        self.embeddings = EmbeddingCollection(index, dim) if index else None
+        self.embeddings = EmbeddingCollection(index, dim) if index and dim else None
         self.dim = dim
         self.dropout = nn.Dropout(dropout)
         self.standardise_request = InputStandardise(len(self.request_numbers))
         self.standardise_candidate = InputStandardise(len(self.candidate_numbers))
+        self.request_vectors = NumberVectors(len(self.request_numbers), dim) if number_vectors else None
+        self.candidate_vectors = NumberVectors(len(self.candidate_numbers), dim) if number_vectors else None
+
+    @property
+    def flat_widths(self) -> tuple[int, int]:
+        """Widths of the two sides that `flat` gives."""
+        return (
+            len(self.request) * self.dim + len(self.request_numbers),
+            len(self.candidate) * self.dim + len(self.candidate_numbers),
+        )
+
+    @property
+    def field_counts(self) -> tuple[int, int]:
+        """F and G of what `fields` gives."""
+        return len(self.request) + len(self.request_numbers), len(self.candidate) + len(self.candidate_numbers)
 
     def fit(self, samples: Samples) -> None:
         """Takes mean and deviation of the numbers from the training samples."""
@@ -106,6 +123,23 @@ class FieldInputs(nn.Module):
         b, c = self.shape(inputs)
         request = _stacked(inputs, self.request_numbers, (b, 0), self.standardise_request)
         return request, _stacked(inputs, self.candidate_numbers, (b, c, 0), self.standardise_candidate)
+
+    def flat(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Embeddings and numbers side by side: of the request `(B, K)`, K may be 0, of the candidates `(B, C, M)`."""
+        return side_by_side(self.vectors(inputs), self.numbers(inputs))
+
+    def fields(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """A vector for every input, a number's being the number times its own (Rendle 2010, equation 1).
+
+        Of the request `(B, F, D)`, F may be 0, and of the candidates `(B, C, G, D)`. Needs `number_vectors`.
+        """
+        assert self.request_vectors is not None
+        assert self.candidate_vectors is not None
+        vectors, numbers = self.vectors(inputs), self.numbers(inputs)
+        return (
+            torch.cat([vectors[0], self.dropout(self.request_vectors(numbers[0]))], dim=-2),
+            torch.cat([vectors[1], self.dropout(self.candidate_vectors(numbers[1]))], dim=-2),
+        )
 
     def _embed(self, inputs: Mapping[str, Tensor], fields: list[Field], empty: tuple[int, ...]) -> Tensor:
         if self.embeddings is None or not fields:
@@ -144,10 +178,10 @@ class Ranker(nn.Module):
         bias: starts at the log-odds of the training labels, so that training is not spent on finding the base rate.
     """
 
-    def __init__(self, spec: InputSpec, dim: int, embedding_dropout: float) -> None:
+    def __init__(self, spec: InputSpec, dim: int, embedding_dropout: float, *, number_vectors: bool = False) -> None:
         super().__init__()
         self.spec = spec
-        self.inputs = FieldInputs(spec, dim, embedding_dropout)
+        self.inputs = FieldInputs(spec, dim, embedding_dropout, number_vectors=number_vectors)
         self.bias = nn.Parameter(torch.zeros(1))
 
     def fit_inputs(self, samples: Samples) -> None:
@@ -157,6 +191,26 @@ class Ranker(nn.Module):
         rate = float(np.clip(real.mean(), 1e-4, 1 - 1e-4))
         with torch.no_grad():
             self.bias.fill_(float(np.log(rate / (1 - rate))))
+
+
+def side_by_side(vectors: tuple[Tensor, Tensor], numbers: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Vectors `(B, F, D)`, `(B, C, G, D)` and numbers `(B, R)`, `(B, C, S)` to `(B, F·D + R)` and `(B, C, G·D + S)`."""
+    return (
+        torch.cat([vectors[0].flatten(1), numbers[0]], dim=-1),
+        torch.cat([vectors[1].flatten(2), numbers[1]], dim=-1),
+    )
+
+
+def network(config: NetworkSettings, request: int, candidate: int) -> MLP:
+    """The network of a ranker's settings, over a request and its candidates of these widths, to one logit."""
+    return MLP(
+        request,
+        candidate,
+        config.hidden,
+        activation=config.activation,
+        norm=config.norm,
+        dropout=config.dropout,
+    )
 
 
 def from_zero(network: MLP) -> MLP:

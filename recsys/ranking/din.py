@@ -9,9 +9,8 @@ from recsys.errors import ConfigError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import InputSpec
 from recsys.nn.attention import TargetAttention
-from recsys.nn.mlp import MLP
-from recsys.ranking.base import Ranker, from_zero
-from recsys.ranking.configs import DINConfig
+from recsys.ranking.base import Ranker, from_zero, network
+from recsys.ranking.settings.sequences import DINConfig
 
 __all__ = ["DIN", "build"]
 
@@ -39,30 +38,18 @@ class DIN(Ranker):
         self.target = [offered[field.name.partition(".")[2]] for field in own.past]
         width = len(own.past) * own.dim
         self.attention = TargetAttention(width, config.attention_hidden, activation=config.activation)
-        self.deep = from_zero(
-            MLP(
-                len(own.request) * own.dim + len(own.request_numbers),
-                len(own.candidate) * own.dim + len(own.candidate_numbers) + width,
-                config.hidden,
-                activation=config.activation,
-                dropout=config.dropout,
-            )
-        )
+        request, candidate = own.flat_widths
+        self.deep = from_zero(network(config, request, candidate + width))
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """`(B, C, 1)`."""
-        request, candidate = self.inputs.vectors(inputs)
-        request_numbers, candidate_numbers = self.inputs.numbers(inputs)
+        request, candidate = self.inputs.flat(inputs)
         embeddings = self.inputs.embeddings
         assert embeddings is not None
         keys = self.inputs.dropout(embeddings(inputs, self.inputs.past)).flatten(2)
         query = self.inputs.dropout(embeddings(inputs, self.target)).flatten(2)
         interest = self.attention(query, keys, inputs[HISTORY_MASK.name] > 0, mask)
-        deep: Tensor = self.deep(
-            torch.cat([request.flatten(1), request_numbers], dim=-1),
-            torch.cat([candidate.flatten(2), candidate_numbers, interest], dim=-1),
-            mask,
-        )
+        deep: Tensor = self.deep(request, torch.cat([candidate, interest], dim=-1), mask)
         return self.bias + deep
 
 

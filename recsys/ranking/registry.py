@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 __all__ = ["RANKERS", "build_ranker"]
 
 RANKERS: dict[str, str] = {
+    "lr": "recsys.ranking.lr",
+    "fm": "recsys.ranking.fm",
     "deepfm": "recsys.ranking.deepfm",
     "din": "recsys.ranking.din",
 }

@@ -1,9 +1,15 @@
 """Activations against torch and the paper's formula."""
 
+import typing
+
+import numpy as np
 import pytest
 import torch
+from scipy.special import expit
+from scipy.stats import norm
 
 from recsys.nn.activation import ACTIVATIONS, Dice, PReLU
+from recsys.ranking.settings.base import Activation
 
 X = torch.randn(5, 4, 3, generator=torch.Generator().manual_seed(0))
 
@@ -17,8 +23,28 @@ def test_prelu_equals_torch():
     torch.testing.assert_close(ours(X), theirs(X.movedim(-1, 1)).movedim(1, -1))
 
 
-def test_relu_equals_torch():
-    assert torch.equal(ACTIVATIONS["relu"](3)(X), torch.relu(X))
+def test_there_is_one_for_every_name_of_the_settings():
+    assert set(ACTIVATIONS) == set(typing.get_args(Activation))
+
+
+FORMULAS = {
+    "relu": lambda x: np.maximum(x, 0),
+    "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),
+    "elu": lambda x: np.where(x > 0, x, np.expm1(x)),
+    "gelu": lambda x: x * norm.cdf(x),
+    "silu": lambda x: x * expit(x),
+    "sigmoid": expit,
+    "tanh": np.tanh,
+}
+
+
+def test_every_activation_without_weights_has_a_formula():
+    assert set(FORMULAS) == set(ACTIVATIONS) - {"dice", "prelu"}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_is_its_formula(name):
+    np.testing.assert_allclose(ACTIVATIONS[name](3)(X), FORMULAS[name](X.numpy()), rtol=1e-5, atol=1e-7)
 
 
 def test_dice_is_the_formula_of_the_paper():

@@ -44,7 +44,7 @@ def test_equals_a_plain_network():
 @pytest.mark.parametrize("activation", ["relu", "prelu", "dice"])
 def test_padding_is_no_part_of_batch_statistics(activation):
     mask = torch.arange(5).expand(3, -1) < torch.tensor([[5], [1], [3]])
-    network = MLP(4, 2, (6, 3), activation=activation, batch_norm=True)
+    network = MLP(4, 2, (6, 3), activation=activation, norm="batch")
     expected = network(REQUEST, CANDIDATE, mask)[mask]
     far = torch.where(mask.unsqueeze(-1), CANDIDATE, 1e3)
     torch.testing.assert_close(network(REQUEST, far, mask)[mask], expected)
@@ -55,6 +55,13 @@ def test_dropout_is_for_training_only():
     assert not torch.equal(network(REQUEST, CANDIDATE), network(REQUEST, CANDIDATE))
     network.eval()
     assert torch.equal(network(REQUEST, CANDIDATE), network(REQUEST, CANDIDATE))
+
+
+def test_layer_norm_stands_before_the_activation():
+    found = MLP(4, 2, (6,), norm="layer")
+    x = found.first(REQUEST, CANDIDATE)
+    x = (x - x.mean(-1, keepdim=True)) / (x.var(-1, keepdim=True, correction=0) + 1e-5).sqrt()
+    torch.testing.assert_close(found(REQUEST, CANDIDATE), found.layers[0](torch.relu(x)))
 
 
 def test_no_hidden_layer_is_refused():

@@ -1,10 +1,13 @@
 """Standardisation against numpy and torch."""
 
+import typing
+
 import numpy as np
 import pytest
 import torch
 
-from recsys.nn.norm import BatchStandardise, InputStandardise
+from recsys.nn.norm import NORMS, BatchStandardise, InputStandardise
+from recsys.ranking.settings.base import Norm
 
 
 def fitted(rows, batches=3):
@@ -84,3 +87,14 @@ def test_fewer_than_two_rows_leave_the_statistics_alone(real):
     assert torch.isfinite(found(x, mask)).all()
     assert found.running_mean.tolist() == [0, 0]
     assert found.running_variance.tolist() == [1, 1]
+
+
+def test_there_is_one_for_every_name_of_the_settings():
+    assert set(NORMS) == set(typing.get_args(Norm))
+
+
+@pytest.mark.parametrize("name", ["none", "layer"])
+def test_norms_of_single_positions_ignore_the_mask(name):
+    x = torch.randn(4, 6, 3, generator=torch.Generator().manual_seed(1))
+    found = NORMS[name](3)(x, torch.zeros(4, 6, dtype=torch.bool))
+    torch.testing.assert_close(found, x if name == "none" else torch.nn.functional.layer_norm(x, (3,)))

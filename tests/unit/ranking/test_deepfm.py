@@ -63,11 +63,11 @@ MIXTURES = {
 
 
 @pytest.mark.parametrize("names", MIXTURES.values(), ids=MIXTURES.keys())
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
 @pytest.mark.parametrize("candidates", [1, 3])
-def test_trains_on_any_mixture_of_inputs(model_inputs, names, batch_norm, candidates):
+def test_trains_on_any_mixture_of_inputs(model_inputs, names, norm, candidates):
     spec = subset(model_inputs, *names)
-    model = build_ranker(CONFIG.model_copy(update={"batch_norm": batch_norm}), spec)
+    model = build_ranker(CONFIG.model_copy(update={"norm": norm}), spec)
     inputs = random_inputs(spec.fields, 5, 40, candidates, np.random.default_rng(0))
     labels = (np.random.default_rng(1).random((40, candidates)) < 0.4).astype(np.float32)
     samples = Samples(inputs, labels, np.ones(labels.shape, dtype=bool), 16)
