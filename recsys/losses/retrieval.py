@@ -3,9 +3,10 @@
     loss(scores, target, *, mask=None)
 
 `scores` `(P, M)`: requests and the items they share, scores of any scale. `target` `(P, 1)` int64: the column of each
-request's positive. `mask` `(P, M)` is true at real columns, the positive's among them; whatever stands at the others
-changes neither the loss nor a gradient. The loss is a scalar: the mean over the requests; negatives are the real
-columns other than the positive's, and a request without any counts 0 for them.
+request's positive; for `softmax` `(P, T)`, several of them, padded with −1. `mask` `(P, M)` is true at real columns,
+the positives' among them; whatever stands at the others changes neither the loss nor a gradient. The loss is a scalar:
+the mean over the requests; negatives are the real columns other than the positive's, and a request without any counts
+0 for them.
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ def softmax(scores: Tensor, target: Tensor, *, mask: Tensor | None = None, label
     """−ln of the positive's share of Σ exp(score), a part of the target spread over all real columns.
 
     In-batch softmax, sampled softmax, InfoNCE (van den Oord 2018, equation 4) or the full cross-entropy, by what the
-    columns are.
+    columns are. Of several positives of a request the mean: the likelihood of a multinomial (Liang 2018, equation 2).
 
     >>> bool(softmax(torch.zeros(2, 4), torch.tensor([[0], [3]])) == torch.tensor(4.0).log())
     True
@@ -98,23 +99,31 @@ class _SmoothedSoftmax(torch.autograd.Function):
                 means[rows] = _mean(scores[rows], None if mask is None else mask[rows])
         ctx.save_for_backward(scores, target, norms, *(() if mask is None else (mask,)))
         ctx.smoothing = smoothing
-        return norms - (1 - smoothing) * scores.gather(1, target).squeeze(1) - smoothing * means
+        positive = (scores.gather(1, target.clamp(min=0)) * _shares(target, scores.dtype)).sum(dim=1)
+        return norms - (1 - smoothing) * positive - smoothing * means
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:  # noqa: ANN401
         scores, target, norms, *rest = ctx.saved_tensors
         mask = rest[0] if rest else None
         result = torch.empty_like(scores)
+        places, shares = target.clamp(min=0), _shares(target, scores.dtype) * (ctx.smoothing - 1)
         for rows in _blocks(scores):
             share = torch.sub(scores[rows], norms[rows].unsqueeze(1), out=result[rows]).exp_()
             if ctx.smoothing:
                 count = scores.shape[1] if mask is None else mask[rows].sum(dim=1, keepdim=True).clamp(min=1)
                 share -= ctx.smoothing / count
-            share.scatter_add_(1, target[rows], torch.full_like(norms[rows].unsqueeze(1), ctx.smoothing - 1))
+            share.scatter_add_(1, places[rows], shares[rows])
             share *= gradients[0][rows].unsqueeze(1)
             if mask is not None:
                 share.masked_fill_(~mask[rows], 0.0)
         return result, None, None, None
+
+
+def _shares(target: Tensor, dtype: torch.dtype) -> Tensor:
+    """`(P, T)` what each positive counts: 1 in all, 0 at padding."""
+    real = (target >= 0).to(dtype)
+    return real / real.sum(dim=1, keepdim=True).clamp(min=1)
 
 
 def _blocks(scores: Tensor) -> Iterator[slice]:

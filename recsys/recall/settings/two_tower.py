@@ -189,6 +189,9 @@ class TwoTowerConfig(RouteSettings):
     """What training minimises."""
     negatives: NegativesConfig = NegativesConfig()
     """What positives are set against."""
+    requests: Literal["event", "user"] = "event"
+    """What asks in training: every event, for its item, or every user once an epoch, with a random half of the items
+    for the other half (Liang 2018): far fewer requests, for logs without order and the whole catalogue as negatives."""
     history_length: PositiveInt = 50
     """The most recent items the query tower reads; without order, as many drawn from all."""
     min_history: NonNegativeInt = 1
@@ -225,6 +228,14 @@ class TwoTowerConfig(RouteSettings):
         if self.warm_start is not None and self.warm_start.embedding_dim != self.embedding_dim:
             found = f"found {self.warm_start.embedding_dim}, expected {self.embedding_dim} as of the towers"
             yield Problem(found, at=("warm_start", "embedding_dim"))
+        if self.requests == "user" and (self.loss.kind, self.negatives.kind) != ("softmax", "all"):
+            found = "found user, expected event: only the softmax loss with negatives of kind all has several positives"
+            yield Problem(found, at=("requests",))
+        if self.requests == "user" and self.encoder.kind not in ("mean", "attention"):
+            found = (
+                f"found user, expected event: the encoder {self.encoder.kind} reads an order that halves do not have"
+            )
+            yield Problem(found, at=("requests",))
         if self.loss.kind == "cosine_contrastive" and self.similarity != "cosine":
             found = f"found {self.similarity}, expected cosine: loss.kind is cosine_contrastive, whose margin is one"
             yield Problem(found, at=("similarity",))

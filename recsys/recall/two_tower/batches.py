@@ -8,13 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from recsys.features.assemble import HISTORY_MASK, Assembler
-from recsys.features.batch import Arrays, Codes
+from recsys.features.batch import Arrays, Codes, QueryBatch
 from recsys.features.history import Histories
 from recsys.recall.two_tower.negatives import Columns, NegativeSampler
 from recsys.recall.two_tower.towers import HISTORY_AT, LOG_Q, STATES_AT
 from recsys.training.batches import Batch, as_tensors
 
-__all__ = ["EventBatches", "Mine", "Requests", "SequenceBatches", "draw_history"]
+__all__ = ["EventBatches", "Mine", "Requests", "SequenceBatches", "UserBatches", "draw_history"]
 
 Mine = Callable[[Arrays, Codes, np.random.Generator], Codes]
 """Hard negatives `(P, hard)` of requests, given the query tower's inputs and the users; −1 pads."""
@@ -58,14 +58,17 @@ class Requests:
         Args:
             users: `(B,)` user codes.
             past: `(B, L)` items of their histories, oldest first, padded with −1 on the right.
-            targets: `(P,)` positives.
+            targets: `(P,)` positives, or `(P, T)` several of each request, padded with −1.
             rng: draws negatives.
-            whole: whether the columns are the catalogue.
+            whole: whether the columns are the catalogue; of several positives they have to be.
             states: `(P,)` which of the B·L states ask; `None`: each row asks once, P = B.
         """
         query = self._query(users, past, states)
         asking = users if states is None else users[states // past.shape[1]]
-        columns = self.sampler.whole(targets) if whole else self._columns(query, targets, asking, rng)
+        if whole:
+            columns = self.sampler.whole(targets, past if targets.ndim > 1 else None)
+        else:
+            columns = self._columns(query, targets, asking, rng)
         inputs = {**as_tensors(query), **self._items(columns)}
         if columns.logq is not None:
             inputs[LOG_Q] = torch.from_numpy(columns.logq)
@@ -156,6 +159,51 @@ class EventBatches:
 
 
 @dataclass(frozen=True, slots=True)
+class UserBatches:
+    """Each user asks once an epoch, with a random half of the items for the other half.
+
+    Users of a batch have about as many items.
+
+    Attributes:
+        requests: what batches are made of.
+        batch_size: users a batch.
+        min_history: users with no more events than this are left out.
+    """
+
+    requests: Requests
+    batch_size: int
+    min_history: int
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return max(-(-len(self._users()) // self.batch_size), 1)
+
+    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """The batches of an epoch, shuffled."""
+        users = self._users()
+        order = users[_bucketed(self.requests.histories.counts[users], self.batch_size, rng)]
+        starts = np.arange(0, len(order), self.batch_size)
+        for start in rng.permutation(starts):
+            yield self._batch(order[start : start + self.batch_size].astype(np.int32), rng)
+
+    def _users(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self.requests.histories.counts > max(self.min_history, 1))
+
+    def _batch(self, users: Codes, rng: np.random.Generator) -> Batch:
+        items, counts = self.requests.histories.batch(users)
+        real = items >= 0
+        given = rng.random(items.shape) < 0.5
+        # One to go by and one to look for, whatever the dice say.
+        first = rng.integers(0, counts)
+        given[np.arange(len(users)), first] = True
+        given[np.arange(len(users)), (first + rng.integers(1, counts)) % counts] = False
+        given &= real
+        past = QueryBatch(_kept(items, given), given.sum(axis=1, dtype=np.int32), {})
+        length = min(self.requests.assembler.spec.history_length, past.history.shape[1])
+        return self.requests.batch(users, past.recent(length), _kept(items, real & ~given), rng, whole=True)
+
+
+@dataclass(frozen=True, slots=True)
 class SequenceBatches:
     """Each sequence asks at every position for what follows; sequences of a batch are of similar length.
 
@@ -195,6 +243,13 @@ class SequenceBatches:
         past = np.where(inside, items[np.where(inside, where, 0)], np.int32(-1))
         states = np.flatnonzero(inside)
         return self.requests.batch(users, past, items[where[inside] + 1], rng, whole=self.whole, states=states)
+
+
+def _kept(items: Codes, keep: NDArray[np.bool_]) -> Codes:
+    """The items to keep of each row in their order, padded with −1 on the right; as wide as the most that are kept."""
+    order = np.argsort(~keep, axis=1, kind="stable")[:, : int(keep.sum(axis=1).max(initial=1))]
+    kept: Codes = np.where(np.take_along_axis(keep, order, axis=1), np.take_along_axis(items, order, axis=1), -1)
+    return kept.astype(np.int32)
 
 
 def _before(histories: Histories, users: Codes, targets: NDArray[np.int64], length: int) -> Codes:

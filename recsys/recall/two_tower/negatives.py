@@ -22,7 +22,7 @@ class Columns:
 
     Attributes:
         codes: `(M,)` item codes; `None` means the whole catalogue in order.
-        target: `(P, 1)` int64 column of each request's positive.
+        target: `(P, 1)` int64 column of each request's positive; `(P, T)` of several, padded with −1.
         mask: `(P, M)` true at real columns; `None` means all.
         logq: `(M,)` logarithm of how often an item is drawn; `None` for no correction.
     """
@@ -75,9 +75,21 @@ class NegativeSampler:
         mask[np.arange(len(targets)), columns] = True
         return Columns(codes, columns[:, None], mask, self._logq(codes, len(targets)))
 
-    def whole(self, targets: Codes) -> Columns:
-        """The columns of a batch whose negatives are the whole catalogue."""
-        return Columns(None, targets[:, None].astype(np.int64), None, None)
+    def whole(self, targets: Codes, given: Codes | None = None) -> Columns:
+        """The columns of a batch whose negatives are the whole catalogue.
+
+        Args:
+            targets: `(P,)` positive of each request, or `(P, T)` several, padded with −1.
+            given: `(P, L)` items that are neither asked for nor negatives, padded with −1.
+        """
+        target = targets.reshape(len(targets), -1).astype(np.int64)
+        if given is None:
+            return Columns(None, target, None, None)
+        mask = np.ones((len(target), self._n_items), dtype=bool)
+        for codes, real in ((given, False), (target, True)):
+            rows, places = np.nonzero(codes >= 0)
+            mask[rows, codes[rows, places]] = real
+        return Columns(None, target, mask, None)
 
     def _codes(self, targets: Codes, rng: np.random.Generator) -> tuple[Codes, NDArray[np.int64], int]:
         """The columns without hard negatives, the column of each positive, and how many at the front are only that."""

@@ -25,7 +25,7 @@ from recsys.recall.settings.two_tower import (
     SoftmaxLoss,
     TwoTowerConfig,
 )
-from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches
+from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches, UserBatches
 from recsys.recall.two_tower.negatives import NegativeSampler
 from recsys.recall.two_tower.towers import TwoTower
 from recsys.retrieval.base import Retriever
@@ -108,7 +108,7 @@ def _of_length_one(vectors: NDArray[np.floating]) -> Floats:
 
 def _batches(
     config: TwoTowerConfig, model: TwoTower, data: TrainingData, assembler: Assembler
-) -> EventBatches | SequenceBatches:
+) -> EventBatches | UserBatches | SequenceBatches:
     used = {field.name for field in model.spec.side("user")}
     features = {name: values for name, values in data.user_features.items() if name in used}
     sampler = NegativeSampler(
@@ -122,6 +122,8 @@ def _batches(
     size = config.training.batch_size
     if isinstance(config.encoder, RecurrentEncoder | SelfAttentionEncoder):
         return SequenceBatches(requests, size, whole)
+    if config.requests == "user":
+        return UserBatches(requests, size, config.min_history)
     return EventBatches(requests, size, config.min_history, config.user_penalty, data.ordered, whole)
 
 

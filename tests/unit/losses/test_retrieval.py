@@ -71,6 +71,18 @@ def test_the_gradient_is_that_of_finite_differences(name):
     assert torch.autograd.gradcheck(lambda values: LOSSES[name](values, TARGET, mask=MASK), (scores,))
 
 
+@pytest.mark.parametrize("mask", [MASK, None])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_several_positives_count_as_their_mean(mask, smoothing):
+    loss = partial(softmax, label_smoothing=smoothing)
+    several = torch.tensor([[2, 0], [0, -1], [1, -1]])
+    scores = SCORES.double()
+    alone = [loss(scores, torch.tensor([[first], [0], [1]]), mask=mask) for first in (2, 0)]
+    assert float(loss(scores, several, mask=mask)) == pytest.approx(float(sum(alone) / 2))
+    scores.requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: loss(values, several, mask=mask), (scores,))
+
+
 def test_extreme_scores_stay_finite(name):
     scores = (SCORES * 1e4).requires_grad_()
     loss = LOSSES[name](scores, TARGET, mask=MASK)

@@ -1,5 +1,6 @@
 """Batches, negatives and scores of two-towers, against loops and formulas."""
 
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -15,7 +16,7 @@ from recsys.features.history import Histories
 from recsys.recall.configs import RouteConfig
 from recsys.recall.settings.base import LogFacts
 from recsys.recall.settings.two_tower import DSSMConfig, FMConfig, NegativesConfig, SASRecConfig
-from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches, _windows, draw_history
+from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches, UserBatches, _windows, draw_history
 from recsys.recall.two_tower.fm import FMTowers
 from recsys.recall.two_tower.negatives import NegativeSampler
 from recsys.recall.two_tower.towers import TwoTower
@@ -96,6 +97,36 @@ def test_without_order_a_history_is_drawn_from_all_of_the_users_items():
     assert (drawn[1] == -1).all()
     text = ",".join(map(str, past.items[3:].tolist()))
     assert ",".join(map(str, drawn[2].tolist())) in text
+
+
+@pytest.mark.parametrize("length", [3, 50])
+def test_a_user_asks_with_half_of_the_items_for_the_other_half(length):
+    past = histories([6, 1, 3, 0, 12, 2])
+    batches = UserBatches(requests("all", past, length=length), batch_size=2, min_history=1)
+    assert len(batches) == 2
+    rng, asked = np.random.default_rng(0), []
+    for _ in range(20):
+        for batch in batches.epoch(rng):
+            ids = batch.inputs["history.item_id"].numpy()[batch.inputs["history.at"].numpy()] - 2
+            for row, (own, mask) in enumerate(zip(ids, batch.inputs["history.mask"].numpy() > 0, strict=True)):
+                known = own[mask].tolist()
+                wanted = [code for code in batch.labels[row].tolist() if code >= 0]
+                assert 1 <= len(known) <= length
+                assert wanted
+                owners = [
+                    user
+                    for user in range(6)
+                    if not Counter(known + wanted)
+                    - Counter(past.items[past.offsets[user] : past.offsets[user + 1]].tolist())
+                ]
+                sizes = [past.counts[user] for user in owners]
+                assert len(known) == length or len(known + wanted) in sizes
+                out = np.flatnonzero(~batch.mask[row].numpy()).tolist()
+                assert out == sorted(set(known) - set(wanted))
+                asked.append(len(known) / len(known + wanted))
+    # Four users an epoch.
+    assert len(asked) == 80
+    assert abs(np.mean(asked) - 0.5) < 0.06 or length == 3
 
 
 def test_users_with_many_events_are_drawn_less():
@@ -225,6 +256,14 @@ def test_options_that_do_not_go_together_are_named():
     ]
     assert problems({"kind": "sasrec", "negatives": {"kind": "all", "hard": 2}}) == [
         "negatives.hard: found 2, expected 0: negatives.kind is all, so every item is a negative"
+    ]
+    by_user = {"kind": "dssm", "requests": "user", "encoder": {"kind": "mean"}}
+    assert problems({**by_user, "negatives": {"kind": "all"}}) == []
+    assert problems(by_user) == [
+        "requests: found user, expected event: only the softmax loss with negatives of kind all has several positives"
+    ]
+    assert problems({**by_user, "negatives": {"kind": "all"}, "encoder": {"kind": "decay"}}) == [
+        "requests: found user, expected event: the encoder decay reads an order that halves do not have"
     ]
     assert "user_fields.0: found 'aeg', expected a field of features.user; did you mean age?" in problems(
         {"kind": "dssm", "user_fields": ["aeg"]}
