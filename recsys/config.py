@@ -1,15 +1,15 @@
 """The root configuration: one YAML file describes one pipeline."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
-from recsys.data.config import ColumnConfig, ColumnKind, DataConfig
+from recsys.data.config import ColumnKind, DataConfig, TableSide
 from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
-from recsys.features.config import FeaturesConfig
+from recsys.features.config import FeaturesConfig, chosen_features
 from recsys.problems import Problem, Problems, unknown
 from recsys.ranking.configs import RankingConfig
 from recsys.recall.configs import RouteConfig
@@ -185,33 +185,19 @@ _KINDS: dict[str, tuple[ColumnKind, ...]] = {
 """Which column kinds a transform reads."""
 
 
-def _columns(config: Config) -> dict[str, dict[str, ColumnKind]]:
+def _columns(config: Config) -> dict[TableSide, dict[str, ColumnKind]]:
     """The columns a feature may name, with their kinds, by side."""
-    data = config.data
-    sides = {
-        "user": data.users.columns if data.users else {},
-        "item": data.items.columns if data.items else {},
-        "context": data.interactions.context,
+    ids: dict[TableSide, dict[str, ColumnKind]] = {
+        "user": {"user_id": "categorical"},
+        "item": {"item_id": "categorical"},
+        "context": {},
     }
-    kinds: dict[str, dict[str, ColumnKind]] = {
-        side: {name: c.kind if isinstance(c, ColumnConfig) else c for name, c in columns.items()}
-        for side, columns in sides.items()
-    }
-    return {
-        **kinds,
-        "user": {"user_id": "categorical", **kinds["user"]},
-        "item": {"item_id": "categorical", **kinds["item"]},
-    }
+    return {side: own | config.data.column_kinds(side) for side, own in ids.items()}
 
 
-def _inputs(config: Config) -> dict[str, list[str]]:
-    """The model inputs of each side: those named, else every column but text."""
-    known = _columns(config)
-    named = {side: getattr(config.features, side) for side in known}
-    return {
-        side: list(named[side]) if named[side] is not None else [n for n, kind in known[side].items() if kind != "text"]
-        for side in known
-    }
+def _inputs(config: Config) -> dict[TableSide, list[str]]:
+    """The model inputs of each side."""
+    return {side: list(chosen_features(config.features, config.data, side)) for side in get_args(TableSide)}
 
 
 def _check_features(config: Config) -> Iterator[Problem]:

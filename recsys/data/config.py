@@ -15,10 +15,13 @@ __all__ = [
     "ItemsConfig",
     "PositiveConfig",
     "TableConfig",
+    "TableSide",
     "UsersConfig",
 ]
 
 ColumnKind = Literal["categorical", "multi_categorical", "numeric", "text", "timestamp"]
+TableSide = Literal["user", "item", "context"]
+"""Whose columns: of the users table, of the items table, or those of the log known when the request is made."""
 
 
 class ColumnConfig(Settings):
@@ -145,3 +148,12 @@ class DataConfig(Settings):
         if self.items and "item_id" in self.items.columns:
             raise ValueError("items.columns: item_id is there by itself; expected other columns")
         return self
+
+    def column_kinds(self, side: TableSide) -> dict[str, ColumnKind]:
+        """The feature columns of a side, with their kinds."""
+        columns = {
+            "user": self.users.columns if self.users else {},
+            "item": self.items.columns if self.items else {},
+            "context": self.interactions.context,
+        }[side]
+        return {name: c.kind if isinstance(c, ColumnConfig) else c for name, c in columns.items()}

@@ -4,9 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
+from recsys.data.config import ColumnKind, DataConfig, TableSide
 from recsys.settings import Settings
 
-__all__ = ["FeaturesConfig", "HistoryConfig", "Transform"]
+__all__ = ["FeaturesConfig", "HistoryConfig", "Transform", "chosen_features"]
 
 
 class _Transform(Settings):
@@ -91,8 +92,8 @@ class HistoryConfig(Settings):
 class FeaturesConfig(Settings):
     """Model inputs by side. A side left `null` takes every column of its table with the default transform of its kind.
 
-    Defaults: categorical → categorical, multi_categorical → multi_categorical, numeric → standard,
-    timestamp → time(hour); text columns are never inputs by themselves.
+    The items' side then takes `item_id` too. Defaults: categorical → categorical, multi_categorical →
+    multi_categorical, numeric → standard, timestamp → time(hour); text columns are never inputs by themselves.
     `user_id` and `item_id` may be named like columns.
     """
 
@@ -104,3 +105,25 @@ class FeaturesConfig(Settings):
     """Of the log's context columns, by name."""
     history: HistoryConfig = HistoryConfig()
     """What the user did before."""
+
+
+def chosen_features(config: FeaturesConfig, data: DataConfig, side: TableSide) -> dict[str, Transform]:
+    """The features of a side by name: those that are named, else the defaults of its columns."""
+    named: dict[str, Transform] | None = getattr(config, side)
+    if named is not None:
+        return named
+    ids: dict[str, ColumnKind] = {"item_id": "categorical"} if side == "item" else {}
+    kinds = ids | data.column_kinds(side)
+    return {name: _default(kind) for name, kind in kinds.items() if kind != "text"}
+
+
+def _default(kind: ColumnKind) -> Transform:
+    match kind:
+        case "numeric":
+            return Standard(kind="standard")
+        case "multi_categorical":
+            return MultiCategorical(kind="multi_categorical")
+        case "timestamp":
+            return TimePart(kind="time")
+        case _:
+            return Categorical(kind="categorical")

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -12,24 +12,16 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys.data.config import ColumnConfig, ColumnKind, DataConfig
+from recsys.data.config import DataConfig, TableSide
 from recsys.data.tables import Dataset
 from recsys.errors import ArtifactError, DataError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field
-from recsys.features.config import (
-    Categorical,
-    FeaturesConfig,
-    MultiCategorical,
-    Standard,
-    TimePart,
-    Transform,
-)
+from recsys.features.config import FeaturesConfig, Transform, chosen_features
 from recsys.features.transforms import FittedTransform, fit_transform, restore_transform
 
-__all__ = ["FeatureEncoder", "TableSide"]
+__all__ = ["FeatureEncoder"]
 
-TableSide = Literal["user", "item", "context"]
 _SIDES: tuple[TableSide, ...] = ("user", "item", "context")
 _FORMAT = 1
 _Transforms = Mapping[str, FittedTransform]
@@ -62,7 +54,7 @@ class FeatureEncoder:
         vocabulary or a mean.
 
         Args:
-            config: transforms by side; a side left `None` takes every column of its table.
+            config: transforms by side; see `chosen_features`.
             data: kinds of the columns.
             dataset: canonical tables.
             fit_rows: `(N,)` which events belong to the training window.
@@ -76,7 +68,7 @@ class FeatureEncoder:
             "item": _occurring(dataset.items, log, "item_id"),
             "context": log,
         }
-        chosen = {side: _chosen(config, data, side) for side in _SIDES}
+        chosen = {side: chosen_features(config, data, side) for side in _SIDES}
         columns = {side: {name: t.column or name for name, t in chosen[side].items()} for side in _SIDES}
         transforms = {
             side: {
@@ -172,31 +164,6 @@ class FeatureEncoder:
         return {"format": _FORMAT, "history": list(self._history), **sides}
 
 
-def _chosen(config: FeaturesConfig, data: DataConfig, side: TableSide) -> dict[str, Transform]:
-    named: dict[str, Transform] | None = getattr(config, side)
-    if named is not None:
-        return named
-    columns = {
-        "user": data.users.columns if data.users else {},
-        "item": data.items.columns if data.items else {},
-        "context": data.interactions.context,
-    }[side]
-    kinds = {name: c.kind if isinstance(c, ColumnConfig) else c for name, c in columns.items()}
-    return {name: _default(kind) for name, kind in kinds.items() if kind != "text"}
-
-
-def _default(kind: ColumnKind) -> Transform:
-    match kind:
-        case "numeric":
-            return Standard(kind="standard")
-        case "multi_categorical":
-            return MultiCategorical(kind="multi_categorical")
-        case "timestamp":
-            return TimePart(kind="time")
-        case _:
-            return Categorical(kind="categorical")
-
-
 def _occurring(table: pa.Table | None, log: pa.Table, id_column: str) -> pa.Table:
     if table is None:
         return pa.table({id_column: pa.array([], pa.large_string())})
@@ -232,7 +199,7 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _field(prefix: Literal["user", "item", "context", "history"], name: str, fitted: FittedTransform, of: str) -> Field:
+def _field(prefix: str, name: str, fitted: FittedTransform, of: str) -> Field:
     table = f"{of}.{name}" if fitted.rows else ""
     return Field(f"{prefix}.{name}", rows=fitted.rows, width=fitted.width, table=table)
 

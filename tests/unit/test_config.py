@@ -183,6 +183,10 @@ CONTRADICTIONS = [
         "routes.two.user_fields.1: found 'jined', expected a field of features.user; did you mean joined?",
     ),
     (
+        {"routes": {"two": {"kind": "dssm", "user_fields": ["user_id"]}}},
+        "routes.two.user_fields.0: found 'user_id', expected a field of features.user; known are age, joined",
+    ),
+    (
         {"routes": {"two": {"kind": "dssm", "item_fields": ["bio"]}}},
         "routes.two.item_fields.0: found 'bio', expected a field of features.item; known are item_id, price, tags",
     ),
@@ -227,13 +231,13 @@ def test_a_configuration_that_contradicts_itself_is_refused(load, changes, messa
         {"fusion.weights": {"popular": 0, "cf": 1}},
         {"data.users": None, "features.user": {"user_id": {"kind": "hashed"}}},
         {"features.history.fields": ["tags", "price"]},
-        {"routes": {"two": {"kind": "dssm", "user_fields": ["user_id", "age"], "item_fields": ["tags"]}}},
+        {"routes": {"two": {"kind": "dssm", "user_fields": ["age"], "item_fields": ["item_id", "tags"]}}},
         {
             "ranking": {
                 "model": {
                     "kind": "deepfm",
                     "fields": [
-                        "user.user_id",
+                        "user.age",
                         "context.device",
                         "history.item_id",
                         "route.cf.rank",

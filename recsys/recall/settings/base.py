@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-from recsys.data.config import ColumnKind
+from recsys.data.config import ColumnKind, TableSide
 from recsys.problems import Problem
 from recsys.settings import Settings
 
@@ -24,8 +25,8 @@ class LogFacts:
 
     ordered: bool
     timeless: str
-    inputs: Mapping[str, list[str]]
-    columns: Mapping[str, Mapping[str, ColumnKind]]
+    inputs: Mapping[TableSide, list[str]]
+    columns: Mapping[TableSide, Mapping[str, ColumnKind]]
 
 
 class RouteSettings(Settings):
@@ -39,6 +40,10 @@ class RouteSettings(Settings):
     """Whether the route is nothing without time."""
     reads_items: ClassVar[bool] = False
     """Whether the route reads the items table itself, not only the features made of it."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Files and folders of the user's that the route reads when it is fitted."""
+        return ()
 
     def problems(self, log: LogFacts) -> Iterator[Problem]:
         """What is wrong with this route on this log; places are keys of these settings."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
+from recsys.data.config import TableSide
 from recsys.problems import Problem, unknown
 from recsys.recall.settings.base import LogFacts, RouteSettings
 from recsys.recall.settings.factors import ALSConfig
@@ -215,7 +216,8 @@ class TwoTowerConfig(RouteSettings):
     def problems(self, log: LogFacts) -> Iterator[Problem]:
         """See `RouteSettings`; also fields that no side has, and options that do not go together."""
         yield from super().problems(log)
-        for side, fields in (("user", self.user_fields), ("item", self.item_fields)):
+        named: dict[TableSide, tuple[str, ...] | None] = {"user": self.user_fields, "item": self.item_fields}
+        for side, fields in named.items():
             known = log.inputs[side]
             for position, field in enumerate(fields or ()):
                 if field not in known:

@@ -86,6 +86,13 @@ def test_text_is_no_input_by_itself(encoder):
     assert "user.bio" not in [field.name for field in encoder.fields("user")]
 
 
+def test_unless_told_otherwise_items_are_known_by_their_ids_too():
+    fitted = FeatureEncoder.fit(FeaturesConfig(), DATA, dataset(), np.full(4, True))
+    assert [field.name for field in fitted.fields("item")] == ["item.item_id", "item.genres"]
+    assert [field.name for field in fitted.fields("user")] == ["user.age", "user.city/town"]
+    assert [field.name for field in fitted.history_fields()] == ["history.item_id", HISTORY_MASK.name]
+
+
 def test_only_the_training_window_is_learned_from(encoder):
     encoded = encoder.encode("user", dataset().users)
     # Mean and deviation of 20 and 40; the third user occurs later only.
