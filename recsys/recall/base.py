@@ -73,7 +73,10 @@ class TrainingData:
     def seen(self) -> sparse.csr_array:
         """`(U, N)` float64: 1 where the user has an event of the item, however many."""
         items, offsets = self.histories.items, self.histories.offsets
-        seen = sparse.csr_array((np.ones(len(items)), items, offsets), shape=(len(self.histories), self.n_items))
+        # Duplicates are summed in place, and the histories are not ours to change.
+        seen = sparse.csr_array(
+            (np.ones(len(items)), items, offsets), shape=(len(self.histories), self.n_items), copy=True
+        )
         seen.sum_duplicates()
         seen.data[:] = 1.0
         return seen

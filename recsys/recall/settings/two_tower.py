@@ -227,9 +227,8 @@ class TwoTowerConfig(RouteSettings):
         if isinstance(encoder, SelfAttentionEncoder) and self.embedding_dim % encoder.heads:
             found = f"found {encoder.heads}, expected a divisor of embedding_dim = {self.embedding_dim}"
             yield Problem(found, at=("encoder", "heads"))
-        if self.warm_start is not None and self.warm_start.embedding_dim != self.embedding_dim:
-            found = f"found {self.warm_start.embedding_dim}, expected {self.embedding_dim} as of the towers"
-            yield Problem(found, at=("warm_start", "embedding_dim"))
+        if self.warm_start is not None:
+            yield from self._cannot_start(self.warm_start, log)
         if self.requests == "user" and (self.loss.kind, self.negatives.kind) != ("softmax", "all"):
             found = "found user, expected event: only the softmax loss with negatives of kind all has several positives"
             yield Problem(found, at=("requests",))
@@ -244,6 +243,19 @@ class TwoTowerConfig(RouteSettings):
         if self.negatives.kind == "all" and self.negatives.hard:
             found = f"found {self.negatives.hard}, expected 0: negatives.kind is all, so every item is a negative"
             yield Problem(found, at=("negatives", "hard"))
+
+    def _cannot_start(self, start: ALSConfig, log: LogFacts) -> Iterator[Problem]:
+        if start.embedding_dim != self.embedding_dim:
+            found = f"found {start.embedding_dim}, expected {self.embedding_dim} as of the towers"
+            yield Problem(found, at=("warm_start", "embedding_dim"))
+        if "item_id" not in (log.inputs["item"] if self.item_fields is None else self.item_fields):
+            found = (
+                "found item fields without item_id, which is what gets the factors; name it, or set warm_start: null"
+            )
+            yield Problem(found, at=("warm_start",))
+        if self.shared_items:
+            found = "found true, expected false: past items and candidates begin with vectors of their own"
+            yield Problem(found, at=("shared_items",))
 
 
 class DSSMConfig(TwoTowerConfig):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from recsys.nn.pooling import DecayPooling
+from recsys.nn.pooling import AttentionPooling, DecayPooling, MeanPooling
 
 VECTORS = torch.tensor([[[1.0], [2.0], [4.0], [9.0]]]).expand(3, -1, -1)
 MASK = (torch.arange(4).expand(3, -1) < torch.tensor([[3], [1], [0]])).float()
@@ -36,3 +36,22 @@ def test_weights_are_learned_by_distance_from_the_end():
     pooling(VECTORS[:1], MASK[:1]).sum().backward()
     assert (pooling.log_weights.grad[:3] != 0).all()
     assert pooling.log_weights.grad[3] == 0
+
+
+@pytest.mark.parametrize(("power", "expected"), [(1.0, 7 / 3), (0.5, 7 / 3**0.5), (0.0, 7.0)])
+def test_the_sum_is_divided_by_a_power_of_the_length(power, expected):
+    found = MeanPooling(power)(VECTORS * MASK.unsqueeze(-1), MASK)
+    assert found.flatten().tolist() == pytest.approx([expected, 1.0, 0.0])
+
+
+def test_attention_starts_as_the_mean_and_then_weighs_by_what_it_looks_for():
+    pooling = AttentionPooling(1)
+    vectors = VECTORS * MASK.unsqueeze(-1)
+    assert pooling(vectors, MASK).flatten().tolist() == pytest.approx([7 / 3, 1.0, 0.0])
+    with torch.no_grad():
+        pooling.query.fill_(3.0)
+        pooling.key.weight.fill_(0.2)
+        pooling.key.bias.fill_(0.1)
+    weights = torch.exp(3.0 * torch.tanh(0.2 * torch.tensor([1.0, 2.0, 4.0]) + 0.1))
+    expected = float((weights * torch.tensor([1.0, 2.0, 4.0])).sum() / weights.sum())
+    assert pooling(vectors, MASK).flatten().tolist() == pytest.approx([expected, 1.0, 0.0])

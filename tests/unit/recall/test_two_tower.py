@@ -11,15 +11,20 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from recsys.features.assemble import Assembler
-from recsys.features.batch import Field, InputSpec
+from recsys.features.batch import Field, InputSpec, QueryBatch
 from recsys.features.history import Histories
+from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.configs import RouteConfig
+from recsys.recall.registry import fit_route
 from recsys.recall.settings.base import LogFacts
-from recsys.recall.settings.two_tower import DSSMConfig, FMConfig, NegativesConfig, SASRecConfig
+from recsys.recall.settings.factors import ALSConfig
+from recsys.recall.settings.two_tower import DSSMConfig, FMConfig, NegativesConfig, SASRecConfig, YouTubeDNNConfig
 from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches, UserBatches, _windows, draw_history
 from recsys.recall.two_tower.fm import FMTowers
 from recsys.recall.two_tower.negatives import NegativeSampler
+from recsys.recall.two_tower.route import HardNegatives, _start_from_factors
 from recsys.recall.two_tower.towers import TwoTower
+from recsys.training.batches import as_tensors
 
 ITEMS = 30
 
@@ -243,8 +248,60 @@ def test_every_state_asks_as_the_last_one_of_a_shorter_history_would():
 
 def problems(settings, ordered=True):
     route = TypeAdapter(RouteConfig).validate_python(settings)
-    facts = LogFacts(ordered, "", {"user": ["age"], "item": ["item_id"]}, {})
+    facts = LogFacts(ordered, "", {"user": ["age"], "item": ["item_id", "price"]}, {})
     return [str(problem) for problem in route.problems(facts)]
+
+
+def training_data(past):
+    fields = (Field("item.item_id", ITEMS + 2, 1, "item.item_id"),)
+    item = {"item.item_id": np.arange(ITEMS) + 2}
+    return TrainingData(past, np.zeros(len(past.items), np.int64), {}, item, (), fields, ITEMS, False, 0)
+
+
+def test_with_a_warm_start_one_item_asks_as_the_factorisation_would():
+    data = training_data(histories([9] * 40))
+    als = ALSConfig(kind="als", embedding_dim=4, epochs=3)
+    config = YouTubeDNNConfig(kind="youtube_dnn", embedding_dim=4, hidden=(), similarity="dot", dropout=0)
+    model = TwoTower((), data.item_fields, config).eval()
+    _start_from_factors(model, als, data, seed=0)
+    item = {"item.item_id": torch.arange(ITEMS) + 2}
+    past = {"history.item_id": torch.arange(ITEMS)[:, None] + 2, "history.mask": torch.ones(ITEMS, 1)}
+    found = model({**past, **item}).detach().numpy()
+    served = fit_route(als, data, FitContext(0, None, None, None, None))
+    asked = QueryBatch(np.arange(ITEMS, dtype=np.int32)[:, None], np.ones(ITEMS, np.int32), {})
+    expected = served.score(asked, np.tile(np.arange(ITEMS, dtype=np.int32), (ITEMS, 1)))
+    # The same up to a factor for each row.
+    cosine = (found * expected).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(expected, axis=1)
+    assert cosine == pytest.approx(np.ones(ITEMS), abs=1e-4)
+
+
+def test_hard_negatives_are_what_the_towers_find_first_and_the_user_does_not_have():
+    data = training_data(histories([5, 0, 12, 3]))
+    negatives = {"kind": "in_batch", "hard": 50, "hard_depth": 4}
+    config = DSSMConfig(kind="dssm", embedding_dim=4, negatives=negatives)
+    model = TwoTower((), data.item_fields, config)
+    assembler = Assembler(data.item_features, InputSpec((*model.spec.fields, *data.item_fields), 5))
+    users = np.array([0, 2, 3], np.int32)
+    codes, lengths = data.histories.batch(users)
+    query = assembler.query_inputs(QueryBatch(codes, lengths, {}))
+    mined = HardNegatives(model, assembler, data, config).mine(query, users, np.random.default_rng(0))
+    assert model.training
+    scores = model.eval()({**as_tensors(query), "item.item_id": torch.arange(ITEMS) + 2}).detach().numpy()
+    for row, user in enumerate(users):
+        own = data.histories.items[data.histories.offsets[user] : data.histories.offsets[user + 1]]
+        scores[row, own] = -np.inf
+        assert set(mined[row].tolist()) == set(np.argsort(-scores[row])[:4].tolist())
+
+
+def test_a_user_who_has_everything_has_no_hard_negatives():
+    past = Histories(np.array([0, ITEMS]), np.arange(ITEMS, dtype=np.int32), np.arange(ITEMS))
+    data = training_data(past)
+    config = DSSMConfig(kind="dssm", embedding_dim=4, negatives={"kind": "in_batch", "hard": 3})
+    model = TwoTower((), data.item_fields, config)
+    assembler = Assembler(data.item_features, InputSpec((*model.spec.fields, *data.item_fields), 5))
+    query = assembler.query_inputs(QueryBatch(past.items[None, :5], np.array([5], np.int32), {}))
+    mined = HardNegatives(model, assembler, data, config).mine(query, np.zeros(1, np.int32), np.random.default_rng(0))
+    assert mined.tolist() == [[-1, -1, -1]]
 
 
 def test_options_that_do_not_go_together_are_named():
@@ -264,6 +321,14 @@ def test_options_that_do_not_go_together_are_named():
     ]
     assert problems({**by_user, "negatives": {"kind": "all"}, "encoder": {"kind": "decay"}}) == [
         "requests: found user, expected event: the encoder decay reads an order that halves do not have"
+    ]
+    warm = {"kind": "youtube_dnn", "warm_start": {"kind": "als", "embedding_dim": 32}}
+    assert problems({**warm, "embedding_dim": 32}) == []
+    assert problems({**warm, "shared_items": True, "item_fields": ["price"]}) == [
+        "warm_start.embedding_dim: found 32, expected 64 as of the towers",
+        "warm_start: found item fields without item_id, which is what gets the factors; name it, or set "
+        "warm_start: null",
+        "shared_items: found true, expected false: past items and candidates begin with vectors of their own",
     ]
     assert "user_fields.0: found 'aeg', expected a field of features.user; did you mean age?" in problems(
         {"kind": "dssm", "user_fields": ["aeg"]}
