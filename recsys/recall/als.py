@@ -14,7 +14,7 @@ from recsys.retrieval.encoders import FoldInEncoder, whitened
 from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.vector import VectorRetriever
 
-__all__ = ["factorise", "fit"]
+__all__ = ["as_candidates", "factorise", "fit"]
 
 
 def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever:
@@ -27,6 +27,7 @@ def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever
     """
     factors, alpha = factorise(config, data, context.seed)
     factors = whitened(factors, config.regularisation)
+    candidates = as_candidates(config, data, factors)
     encoder = FoldInEncoder(
         factors,
         alpha=alpha,
@@ -34,7 +35,7 @@ def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever
         decay=config.query_decay,
         history=config.history,
     )
-    return VectorRetriever(VectorIndex(factors), encoder)
+    return VectorRetriever(VectorIndex(candidates), encoder)
 
 
 def factorise(config: ALSConfig, data: TrainingData, seed: int) -> tuple[Floats, Floats]:
@@ -57,3 +58,11 @@ def factorise(config: ALSConfig, data: TrainingData, seed: int) -> tuple[Floats,
         )
         model.fit(sparse.csr_matrix(weights, dtype=np.float32), show_progress=False)
     return np.ascontiguousarray(model.item_factors, dtype=np.float32), (by_item * scale).astype(np.float32)
+
+
+def as_candidates(config: ALSConfig, data: TrainingData, factors: Floats) -> Floats:
+    """`(N, D)` item factors as they are searched: their scores are raised by what the item's count has to say."""
+    if not config.popularity_boost:
+        return factors
+    raised: Floats = (factors * inverse_power(data.counts, -config.popularity_boost)[:, None]).astype(np.float32)
+    return raised

@@ -38,6 +38,9 @@ class ALSConfig(_FactorsConfig):
     """Exponent on a user's number of items by which the confidence of each is divided."""
     popularity_penalty: NonNegativeFloat = 0.5
     """Exponent on an item's count by which the confidence in its events is divided."""
+    popularity_boost: NonNegativeFloat = 0.0
+    """Exponent on an item's count by which its scores are multiplied in the end. With a higher `popularity_penalty` a
+    tenth finds more on logs with many rare items: popular items teach less, but are still recommended."""
 
 
 class BPRConfig(_FactorsConfig):

@@ -89,7 +89,7 @@ def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData,
 def _start_from_factors(model: TwoTower, config: ALSConfig, data: TrainingData, seed: int) -> None:
     """Item ids begin as factors y, and in the history as (1 + alpha_i) (YᵀY + reg·I)⁻¹ y: the fold-in of one event."""
     # Matrix factorisation has its own library, which no other start needs.
-    from recsys.recall.als import factorise
+    from recsys.recall.als import as_candidates, factorise
 
     factors, alpha = factorise(config, data, seed)
     wide = factors.astype(np.float64)
@@ -97,7 +97,7 @@ def _start_from_factors(model: TwoTower, config: ALSConfig, data: TrainingData, 
     extra = alpha * max(float(np.median(data.histories.counts)), 1.0) ** -config.user_penalty
     past = np.linalg.solve(gram, wide.T).T * (1 + extra)[:, None]
     rows = np.asarray(data.item_features["item.item_id"], dtype=np.int64)
-    model.start_from(_of_length_one(factors), _of_length_one(past), rows)
+    model.start_from(_of_length_one(as_candidates(config, data, factors)), _of_length_one(past), rows)
 
 
 def _of_length_one(vectors: NDArray[np.floating]) -> Floats:

@@ -52,3 +52,12 @@ def test_an_unseen_user_is_folded_in(training, config):
     assert (codes % 2 == 1).mean() > 0.8
     nobody, _ = retriever.retrieve(QueryBatch(np.array([[-1]], np.int32), np.array([0], np.int32), {}), 6)
     assert (nobody == -1).all()
+
+
+def test_a_boost_multiplies_scores_by_a_power_of_the_count(training):
+    config = ALSConfig(kind="als", embedding_dim=DIM)
+    plain, boosted = (
+        scores(fit_route(one, training, FitContext(0, None, None, None, None)), training)
+        for one in (config, config.model_copy(update={"popularity_boost": 0.5}))
+    )
+    np.testing.assert_allclose(boosted, plain * np.maximum(SEEN.sum(0), 1) ** 0.5, rtol=1e-4, atol=1e-5)
