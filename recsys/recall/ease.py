@@ -42,7 +42,9 @@ def fit(config: EASEConfig, data: TrainingData, context: FitContext) -> Retrieve
     weights = _inverse(gram, ridge)
     scale = -inverse_power(data.counts[known], config.popularity_penalty) / np.diagonal(weights)
     blocks = [
-        largest_of_dense_rows(weights[start : start + BLOCK] * scale, start, config.neighbours)
+        largest_of_dense_rows(
+            weights[start : start + BLOCK] * scale, start, config.neighbours, negative=config.negative_weights
+        )
         for start in range(0, len(known), BLOCK)
     ]
     return NeighboursRetriever(

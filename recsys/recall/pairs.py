@@ -62,16 +62,21 @@ def largest_of_rows(weights: sparse.csr_array, count: int) -> sparse.csr_matrix:
     return sparse.csr_matrix(parts, shape=weights.shape, dtype=np.float32)
 
 
-def largest_of_dense_rows(block: NDArray[np.floating], start: int, count: int) -> sparse.csr_array:
+def largest_of_dense_rows(
+    block: NDArray[np.floating], start: int, count: int, *, negative: bool = True
+) -> sparse.csr_array:
     """The `count` weights of each row that are largest in absolute value, the diagonal left out.
 
     Args:
         block: `(b, N)` rows from `start` on; written to.
         start: number of the first row.
         count: weights kept.
+        negative: whether those below 0 count.
     """
     rows = np.arange(len(block))
     block[rows, start + rows] = 0.0
+    if not negative:
+        np.maximum(block, 0.0, out=block)
     if count < block.shape[1]:
         small = np.argpartition(np.abs(block), block.shape[1] - count, axis=1)[:, : block.shape[1] - count]
         np.put_along_axis(block, small, 0.0, axis=1)

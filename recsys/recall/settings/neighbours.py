@@ -115,6 +115,9 @@ class EASEConfig(RouteSettings):
     """Weights towards an item are divided by its count to the power of this; 0 as in the paper."""
     neighbours: PositiveInt = 512
     """Weights kept for each item."""
+    negative_weights: bool = True
+    """Whether items may speak against others, as in the paper. Of a large catalogue most large weights are then
+    negative and crowd out those that find anything: with `false` only positive ones are kept."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Weight of a history item one step further back; 1 as in the paper, which knows no order."""
     history: PositiveInt = 1000

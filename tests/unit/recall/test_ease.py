@@ -89,6 +89,16 @@ def test_the_largest_weights_are_kept_whatever_their_sign():
     assert (found < 0).any()
 
 
+def test_with_positive_weights_alone_none_is_crowded_out():
+    seen, training = data(np.random.default_rng(5))
+    full = regressions(seen, 1.0)
+    found = weights(EASEConfig(kind="ease", l2=1.0, neighbours=4, negative_weights=False), training)
+    for row, kept in zip(full, found, strict=True):
+        strongest = [item for item in np.argsort(-row)[:4] if row[item] > 0]
+        assert set(np.flatnonzero(kept)) == set(strongest)
+        np.testing.assert_allclose(kept[strongest], row[strongest], atol=1e-6)
+
+
 def test_recent_items_weigh_more():
     _, training = data(np.random.default_rng(6))
     retriever = fit(EASEConfig(kind="ease", l2=1.0, query_decay=0.5), training, CONTEXT)
