@@ -40,6 +40,7 @@ def stage(config: Config, name: str, phase: Phase) -> Stage:
         config={"routes": {name: route}, "data": data},
         inputs=("split", "features", *(("ingest",) if route.reads_items else ())),
         modules=("pipelines.recall", "recsys.release.export", ROUTES[route.kind]),
+        files=route.files(),
         seed=config.seed,
     )
 

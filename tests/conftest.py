@@ -1,6 +1,12 @@
 """Shared by all tests."""
 
+import json
 import os
+import re
+import sys
+import zlib
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -58,3 +64,30 @@ def small_graph(tmp_path_factory):
     path = tmp_path_factory.mktemp("graph") / "small.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
     return path
+
+
+@pytest.fixture(scope="module")
+def word_model(tmp_path_factory):
+    """The current directory holds `model`, which a stand-in for sentence-transformers reads: the sum of its words."""
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "model").mkdir()
+    (folder / "model" / "modules.json").write_text(json.dumps([{"type": "sentence_transformers.models.Words"}]))
+    (folder / "model" / "model.safetensors").touch()
+    package = ModuleType("sentence_transformers")
+    package.__spec__ = ModuleSpec("sentence_transformers", None)
+    package.SentenceTransformer = _Words
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setitem(sys.modules, "sentence_transformers", package)
+        yield
+
+
+class _Words:
+    def __init__(self, folder, **options):
+        assert (options["local_files_only"], options["trust_remote_code"]) == (True, False)
+
+    def encode(self, texts, **options):
+        return np.stack([sum(map(self._vector, re.findall(r"\w+", text.lower())), np.zeros(32)) for text in texts])
+
+    def _vector(self, word):
+        return np.random.default_rng(zlib.crc32(word.encode())).normal(size=32)

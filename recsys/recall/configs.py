@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from recsys.recall.settings.content import BM25Config, TFIDFConfig
+from recsys.recall.settings.content import BM25Config, SentenceConfig, TextVectorsConfig, TFIDFConfig
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import EASEConfig, GraphFilterConfig, ItemCFConfig, SwingConfig, UserCFConfig
 from recsys.recall.settings.sequences import DeepWalkConfig, Item2VecConfig, Node2VecConfig
@@ -37,6 +37,8 @@ RouteConfig = Annotated[
     | Node2VecConfig
     | BM25Config
     | TFIDFConfig
+    | TextVectorsConfig
+    | SentenceConfig
     | DSSMConfig
     | YouTubeDNNConfig
     | SimpleXConfig

@@ -3,9 +3,10 @@
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,9 @@ from recsys.errors import DataError
 from recsys.recall.base import ItemColumn, TrainingData
 from recsys.recall.settings.content import READABLE
 
-__all__ = ["Documents", "is_value", "item_documents", "nothing_to_read", "readable", "words"]
+__all__ = ["Documents", "is_value", "item_documents", "item_texts", "words"]
+
+_Part = TypeVar("_Part")
 
 _BETWEEN = "="
 """Between a column and its value in a term. No word has it, so no word is taken for a value."""
@@ -39,8 +42,9 @@ class Documents:
 
     def counts(self) -> sparse.csr_array:
         """`(N, V)` float64: how often each item has each term."""
-        parts = (np.ones(len(self.tokens)), self.tokens.copy(), self.offsets)
-        counts = sparse.csr_array(parts, shape=(len(self.offsets) - 1, len(self.terms)))
+        parts = (np.ones(len(self.tokens)), self.tokens, self.offsets)
+        # Duplicates are summed in place.
+        counts = sparse.csr_array(parts, shape=(len(self.offsets) - 1, len(self.terms)), copy=True)
         counts.sum_duplicates()
         return counts
 
@@ -74,30 +78,56 @@ def item_documents(data: TrainingData, columns: Sequence[str] | None, *, kind: s
         DataError: a column is not there, or has no word or value of any item.
     """
     known: dict[str, int] = {}
-    rows: list[list[int]] = [[] for _ in range(data.n_items)]
-    for column in readable(data, columns, kind=kind):
-        found = 0
-        for row, terms in zip(rows, _terms(column), strict=True):
-            row.extend(known.setdefault(term, len(known)) for term in terms)
-            found += len(terms)
-        if columns is not None and not found:
-            raise DataError(
-                f"{kind}: column {column.name!r} has no word or value of any of {data.n_items:,} items; "
-                "leave it out of the route's columns, or look into the file"
-            )
-    if not known:
-        raise nothing_to_read(data, kind)
+
+    def numbered(column: ItemColumn) -> Iterator[list[int]]:
+        for cell in column.values.to_pylist():
+            yield [known.setdefault(term, len(known)) for term in _terms(column, cell)]
+
+    rows = _said(data, columns, kind, numbered)
     offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows], dtype=np.int64)])
     tokens = np.fromiter((token for row in rows for token in row), dtype=np.int32, count=int(offsets[-1]))
     return Documents(tokens, offsets, list(known))
 
 
-def readable(data: TrainingData, columns: Sequence[str] | None, *, kind: str) -> list[ItemColumn]:
-    """The columns a route reads, in the order they are named.
+def item_texts(data: TrainingData, columns: Sequence[str] | None, *, kind: str) -> list[str]:
+    """What every item says as one text, for models that read sentences; empty where it says nothing.
 
-    Raises:
-        DataError: one is not there.
+    Columns stand one after the other, a full stop and a blank between them, the values of one with commas.
+    Arguments and errors are those of `item_documents`.
     """
+
+    def told(column: ItemColumn) -> Iterator[list[str]]:
+        for cell in column.values.to_pylist():
+            text = ", ".join(cell) if isinstance(cell, list) else cell or ""
+            yield [text.strip()] if words(text) else []
+
+    return [". ".join(parts) for parts in _said(data, columns, kind, told)]
+
+
+def _said(
+    data: TrainingData, columns: Sequence[str] | None, kind: str, read: Callable[[ItemColumn], Iterator[list[_Part]]]
+) -> list[list[_Part]]:
+    """`(N,)` what the columns of each item say, one after the other."""
+    rows: list[list[_Part]] = [[] for _ in range(data.n_items)]
+    for column in _readable(data, columns, kind):
+        found = 0
+        for row, parts in zip(rows, read(column), strict=True):
+            row.extend(parts)
+            found += len(parts)
+        if columns is not None and not found:
+            raise DataError(
+                f"{kind}: column {column.name!r} has no word or value of any of {data.n_items:,} items; "
+                "leave it out of the route's columns, or look into the file"
+            )
+    if not any(rows):
+        raise DataError(
+            f"{kind}: none of {data.n_items:,} items has a word or value in a text or category column; "
+            "look into the file of data.items, or leave the route out"
+        )
+    return rows
+
+
+def _readable(data: TrainingData, columns: Sequence[str] | None, kind: str) -> list[ItemColumn]:
     by_name = {column.name: column for column in data.item_columns if column.kind in READABLE}
     for name in columns or ():
         if name not in by_name:
@@ -106,24 +136,11 @@ def readable(data: TrainingData, columns: Sequence[str] | None, *, kind: str) ->
     return [by_name[name] for name in columns or by_name]
 
 
-def nothing_to_read(data: TrainingData, kind: str) -> DataError:
-    """What to say when no item says anything."""
-    return DataError(
-        f"{kind}: none of {data.n_items:,} items has a word or value in a text or category column; "
-        "look into the file of data.items, or leave the route out"
-    )
-
-
-def _terms(column: ItemColumn) -> Iterator[list[str]]:
-    """The terms of each item."""
-    for cell in column.values.to_pylist():
-        if cell is None:
-            yield []
-        elif column.kind == "text":
-            yield words(cell)
-        else:
-            values = [cell] if column.kind == "categorical" else cell
-            yield [f"{column.name}{_BETWEEN}{value}" for value in values if value]
+def _terms(column: ItemColumn, cell: str | list[str] | None) -> list[str]:
+    if column.kind == "text":
+        return words(str(cell or ""))
+    values = cell if isinstance(cell, list) else [cell]
+    return [f"{column.name}{_BETWEEN}{value}" for value in values if value]
 
 
 @lru_cache

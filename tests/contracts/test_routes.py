@@ -11,7 +11,7 @@ from recsys.features.batch import Field, QueryBatch
 from recsys.features.history import Events, Histories
 from recsys.recall.base import FitContext, ItemColumn, TrainingData
 from recsys.recall.registry import ROUTES, fit_route
-from recsys.recall.settings.content import BM25Config, TFIDFConfig
+from recsys.recall.settings.content import BM25Config, SentenceConfig, TextVectorsConfig, TFIDFConfig
 from recsys.recall.settings.factors import ALSConfig, BPRConfig
 from recsys.recall.settings.neighbours import (
     EASEConfig,
@@ -60,6 +60,8 @@ CONFIGS = {
     "node2vec": Node2VecConfig(kind="node2vec", training=WORDS, query_decay=0.8),
     "bm25": BM25Config(kind="bm25"),
     "tfidf": TFIDFConfig(kind="tfidf"),
+    "text_vectors": TextVectorsConfig(kind="text_vectors", training=WORDS, subwords={}),
+    "sentence": SentenceConfig(kind="sentence", model="model"),
     "als": ALSConfig(kind="als", embedding_dim=8),
     "bpr": BPRConfig(kind="bpr", embedding_dim=16),
     "dssm": tower(DSSMConfig, hidden=[8], min_history=1),
@@ -70,7 +72,7 @@ CONFIGS = {
     "sasrec": tower(SASRecConfig, training=SEQUENCES),
 }
 STATIC = ("popular", "segment_popular", "fresh", "trending")
-ORDERLESS = ("bm25", "tfidf", "als", "bpr", "simplex", "youtube_dnn", "fm")
+ORDERLESS = ("bm25", "tfidf", "text_vectors", "sentence", "als", "bpr", "simplex", "youtube_dnn", "fm")
 
 
 def test_every_route_is_held_to_the_contract():
@@ -88,7 +90,9 @@ def training_data():
     time = np.arange(len(rows), dtype=np.int64) * 1_000_000
     events = Events(user, item, time, np.ones(len(rows), bool), np.zeros(len(rows), np.int8))
     histories = Histories.build(events, USERS)
-    titles = [f"{('red', 'blue')[item // 10]} {item % 10}" for item in range(20)] + [None, "welcome"]
+    colours = [("red", "blue")[item // 10] for item in range(20)]
+    titles = [f"{colour} {colour}{at % 10} {colour}{(at + 1) % 10}" for at, colour in enumerate(colours)]
+    titles += [None, "welcome"]
     return TrainingData(
         histories=histories,
         time=time[histories.positions],
@@ -114,7 +118,7 @@ def context(folder):
 
 
 @pytest.fixture(scope="module", params=sorted(CONFIGS))
-def fitted(request, tmp_path_factory):
+def fitted(request, tmp_path_factory, word_model):
     folder = tmp_path_factory.mktemp(request.param)
     return request.param, fit_route(CONFIGS[request.param], training_data(), context(folder / "first"))
 

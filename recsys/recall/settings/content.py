@@ -1,15 +1,27 @@
 """Settings of the routes that go by what items say of themselves."""
 
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from recsys.data.config import ColumnKind
 from recsys.problems import Problem, unknown
 from recsys.recall.settings.base import LogFacts, RouteSettings
+from recsys.recall.word2vec.config import Word2VecSettings
+from recsys.settings import Settings
 
-__all__ = ["READABLE", "BM25Config", "ContentConfig", "TFIDFConfig", "TermsConfig"]
+__all__ = [
+    "READABLE",
+    "BM25Config",
+    "ContentConfig",
+    "SentenceConfig",
+    "SubwordSettings",
+    "TFIDFConfig",
+    "TermsConfig",
+    "TextVectorsConfig",
+]
 
 READABLE: tuple[ColumnKind, ...] = ("text", "categorical", "multi_categorical")
 """Kinds of columns that hold words or values."""
@@ -24,7 +36,7 @@ class ContentConfig(RouteSettings):
     columns: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Columns of `data.items` that are read, of kind `text` (its words), `categorical` or `multi_categorical` (its
     values); `null`: all of these kinds."""
-    query_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
+    query_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Weight of a history item one step further back."""
     history: PositiveInt = 50
     """The most recent items that count."""
@@ -75,6 +87,62 @@ class TFIDFConfig(TermsConfig):
     kind: Literal["tfidf"]
     log_counts: bool = True
     """Whether a word that stands n times counts 1 + log n, not n."""
+
+
+class SubwordSettings(Settings):
+    """The n-grams of characters that make up a word with itself, between a mark of its beginning and one of its end."""
+
+    shortest: Annotated[int, Field(ge=1)] = 3
+    """Characters of the shortest."""
+    longest: PositiveInt = 6
+    """Characters of the longest."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.longest < self.shortest:
+            what = f"found {self.longest}, expected at least {self.shortest}, the length of the shortest"
+            raise Problem(what, at=("longest",))
+        return self
+
+
+class TextVectorsConfig(ContentConfig):
+    """Vectors of words trained on the items' own texts; an item is the mean of its words."""
+
+    kind: Literal["text_vectors"]
+    training: Word2VecSettings = Word2VecSettings(window=10, epochs=20, loss="hierarchical_softmax")
+    """How words and values are trained, the text of an item being a sentence. Of rare words, and catalogues have few
+    others, hierarchical softmax learns more."""
+    subwords: SubwordSettings | None = None
+    """`null`: words are whole (Word2Vec); `{}`: a word is the mean of itself and its n-grams, so that words spelt alike
+    are alike (FastText, Bojanowski 2017). N-grams are trained on CPUs."""
+    rarity: PositiveFloat = 0.01
+    """A word that makes up this share of all words weighs half of a rare one (SIF, Arora 2017)."""
+
+    def problems(self, log: LogFacts) -> Iterator[Problem]:
+        """See `ContentConfig`; also a device that cannot train n-grams."""
+        yield from super().problems(log)
+        if self.subwords is not None and self.training.device == "cuda":
+            what = "found cuda, expected auto or cpu: n-grams are trained on CPUs; or set subwords: null"
+            yield Problem(what, at=("training", "device"))
+
+
+class SentenceConfig(ContentConfig):
+    """Vectors of texts by a pretrained model (Sentence-BERT, Reimers & Gurevych 2019); it is not trained further."""
+
+    kind: Literal["sentence"]
+    model: str
+    """Folder of a sentence-transformers model with `modules.json` and `model.safetensors`, relative to where the
+    command runs; nothing is downloaded. Needs `pip install 'recsys[text]'`."""
+    prompt: str = ""
+    """Put before every text, where the model was trained with one (`passage: `)."""
+    batch_size: PositiveInt = 32
+    """Texts encoded together."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where there is one."""
+
+    def files(self) -> tuple[Path, ...]:
+        """See `RouteSettings`: the model's."""
+        return (Path(self.model),)
 
 
 def _either(kinds: tuple[str, ...]) -> str:

@@ -15,6 +15,8 @@ from recsys.recall.word2vec.config import Word2VecSettings
 from recsys.recall.word2vec.corpus import Corpus, count_tokens
 from recsys.recall.word2vec.huffman import huffman_paths
 from recsys.recall.word2vec.kernels import Plan, Slice, compiled, rate_at
+from recsys.recall.word2vec.subwords import Parts, means
+from recsys.recall.word2vec.subwords import compiled as compiled_parts
 from recsys.recall.word2vec.tables import alias_table, keep_probabilities, negative_weights
 
 __all__ = ["TrainedVectors", "train_word2vec"]
@@ -31,7 +33,8 @@ class TrainedVectors:
     """What training gives; all zeros for a token seen less than `min_count` times.
 
     Attributes:
-        vectors: `(N, D)` float32 input vectors, the ones to compare by cosine.
+        vectors: `(N, D)` float32 input vectors, the ones to compare by cosine. Of parts, a token seen less has what
+            those of its parts say that others share.
         output_vectors: float32 what they are multiplied with: `(N, D)` of the tokens with negative sampling, of the
             inner nodes of the Huffman tree, one fewer than tokens in it, with hierarchical softmax.
         counts: `(N,)` int64 occurrences.
@@ -43,7 +46,13 @@ class TrainedVectors:
 
 
 def train_word2vec(
-    corpus: Corpus, n_tokens: int, settings: Word2VecSettings, *, seed: int, log: Log | None = None
+    corpus: Corpus,
+    n_tokens: int,
+    settings: Word2VecSettings,
+    *,
+    seed: int,
+    log: Log | None = None,
+    parts: Parts | None = None,
 ) -> TrainedVectors:
     """Trains by stochastic gradient descent (Mikolov 2013a, 2013b), with the choices of `word2vec.c`.
 
@@ -63,6 +72,7 @@ def train_word2vec(
         settings: how to train.
         seed: of all randomness.
         log: takes `words_per_second` and `learning_rate` after each epoch.
+        parts: what the input vector of each token is the mean of; trained on the CPU, whatever `device` says.
 
     Raises:
         DataError: a token is outside the range, or none reaches `min_count`.
@@ -77,8 +87,13 @@ def train_word2vec(
             "lower min_count or give more sequences"
         )
     plan = _plan(np.where(known, counts, 0), settings, total=settings.epochs * int(counts.sum()))
-    inputs, outputs = _initial(known, plan, settings, np.random.default_rng(seed))
-    trainer = _trainer(plan, inputs, outputs, settings, seed)
+    trained = known if parts is None else parts.of(known)
+    inputs, outputs = _initial(known, trained, plan, settings, np.random.default_rng(seed))
+    trainer = (
+        _trainer(plan, inputs, outputs, settings, seed)
+        if parts is None
+        else _PartsTrainer(plan, inputs, outputs, settings.threads, parts)
+    )
     epoch_tokens = int(counts.sum())
     for epoch in range(settings.epochs):
         began = time.perf_counter()
@@ -119,6 +134,24 @@ class _CompiledTrainer:
 
     def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self.inputs, self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class _PartsTrainer:
+    """Trains the parts of tokens on CPU threads, in place."""
+
+    plan: Plan
+    inputs: NDArray[np.float32]
+    outputs: NDArray[np.float32]
+    threads: int
+    parts: Parts
+
+    def epoch(self, slices: Iterator[Slice]) -> None:
+        loop = compiled_parts(self.inputs.shape[1])
+        _each(lambda part: loop(part, self.plan, self.parts, self.inputs, self.outputs), slices, self.threads)
+
+    def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return means(self.parts, self.inputs), self.outputs
 
 
 def _each(work: Callable[[Slice], None], parts: Iterator[Slice], threads: int) -> None:
@@ -177,7 +210,11 @@ def _plan(counts: NDArray[np.int64], settings: Word2VecSettings, *, total: int) 
 
 
 def _initial(
-    known: NDArray[np.bool_], plan: Plan, settings: Word2VecSettings, rng: np.random.Generator
+    known: NDArray[np.bool_],
+    trained: NDArray[np.bool_],
+    plan: Plan,
+    settings: Word2VecSettings,
+    rng: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Inputs even in ±1/D, outputs zero.
 
@@ -185,10 +222,10 @@ def _initial(
     inputs, nor the inputs but outputs.
     """
     dim = settings.embedding_dim
-    inputs = rng.random((len(known), dim), dtype=np.float32)
+    inputs = rng.random((len(trained), dim), dtype=np.float32)
     inputs -= np.float32(0.5)
     inputs *= np.float32(2 / dim)
-    inputs[~known] = 0
+    inputs[~trained] = 0
     rows = max(int(known.sum()) - 1, 0) if plan.hierarchical else len(known)
     return inputs, np.zeros((rows, dim), dtype=np.float32)
 

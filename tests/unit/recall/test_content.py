@@ -10,11 +10,18 @@ from recsys.features.batch import QueryBatch
 from recsys.recall.base import FitContext
 from recsys.recall.registry import fit_route
 from recsys.recall.settings.base import LogFacts
-from recsys.recall.settings.content import BM25Config, TFIDFConfig
+from recsys.recall.settings.content import BM25Config, SentenceConfig, SubwordSettings, TextVectorsConfig, TFIDFConfig
+from recsys.recall.word2vec.config import Word2VecSettings
 
+pytestmark = pytest.mark.usefixtures("word_model")
+
+TRAINING = Word2VecSettings(embedding_dim=32, window=10, epochs=20, loss="hierarchical_softmax", device="cpu")
 CONFIGS = {
     "bm25": BM25Config(kind="bm25"),
     "tfidf": TFIDFConfig(kind="tfidf"),
+    "word2vec": TextVectorsConfig(kind="text_vectors", training=TRAINING),
+    "fasttext": TextVectorsConfig(kind="text_vectors", training=TRAINING, subwords=SubwordSettings()),
+    "sentence": SentenceConfig(kind="sentence", model="model"),
 }
 GENRES = {"western": "sheriff saloon cattle desert", "space": "rocket orbit alien galaxy", "heist": "vault safe guard"}
 
@@ -121,6 +128,20 @@ def test_a_catalogue_without_words_is_refused(config):
 
 
 def test_a_decay_is_refused_where_there_is_no_order(config):
-    assert problems(config, ordered=False) == [
+    assert problems(config, ordered=False) == []
+    assert problems(config.model_copy(update={"query_decay": 0.9}), ordered=False) == [
         "query_decay: found 0.9, expected 1: data.order is none, so no event is nearer than another"
     ]
+
+
+def test_ngrams_are_not_trained_on_a_gpu():
+    training = TRAINING.model_copy(update={"device": "cuda"})
+    wrong = CONFIGS["fasttext"].model_copy(update={"training": training})
+    assert problems(wrong) == [
+        "training.device: found cuda, expected auto or cpu: n-grams are trained on CPUs; or set subwords: null"
+    ]
+    assert problems(wrong.model_copy(update={"subwords": None})) == []
+
+
+def test_only_a_model_is_a_file_of_the_user():
+    assert [[str(path) for path in config.files()] for config in CONFIGS.values()] == [[], [], [], [], ["model"]]

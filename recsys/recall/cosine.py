@@ -1,0 +1,40 @@
+"""Items by the cosine of their vector with the mean of the history's."""
+
+import numpy as np
+
+from recsys.features.batch import Floats
+from recsys.retrieval.encoders import PooledEncoder
+from recsys.retrieval.index import VectorIndex
+from recsys.retrieval.vector import VectorRetriever
+
+__all__ = ["by_cosine", "centred", "of_length_one"]
+
+
+_NOTHING = 1e-3
+"""Of its length: what is left of a vector after the mean is taken from it, if the item says nothing of its own."""
+
+
+def by_cosine(vectors: Floats, *, query_decay: float, history: int) -> VectorRetriever:
+    """Serves vectors `(N, D)` of any length, centred; zeros stand for an item without one, which nothing is like."""
+    unit = of_length_one(centred(of_length_one(vectors)))
+    return VectorRetriever(VectorIndex(unit), PooledEncoder(unit, decay=query_decay, history=history))
+
+
+def centred(vectors: Floats) -> Floats:
+    """Vectors of length 1 or 0 without their mean, so that the cosine does not go by what all items say.
+
+    The mean stands in for the first principal direction that Arora 2017 (algorithm 1) takes away: vectors of text all
+    lie in a narrow cone around it. Zeros are no part of it and stay; so become those that are equal to it, which would
+    be nothing but rounding.
+    """
+    real = vectors.any(axis=1, keepdims=True)
+    rest = np.where(real, vectors - vectors.sum(axis=0, dtype=np.float64) / max(int(real.sum()), 1), 0.0)
+    rest[np.linalg.norm(rest, axis=1) < _NOTHING] = 0.0
+    return rest.astype(np.float32)
+
+
+def of_length_one(vectors: Floats) -> Floats:
+    """Vectors of length 1, float32; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Floats = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return scaled

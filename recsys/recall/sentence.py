@@ -1,0 +1,116 @@
+"""Items by the vectors a pretrained sentence-transformers model gives their texts (Reimers & Gurevych 2019)."""
+
+import json
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recsys.errors import InputError
+from recsys.features.batch import Floats
+from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.cosine import by_cosine
+from recsys.recall.settings.content import SentenceConfig
+from recsys.recall.text import item_texts
+from recsys.retrieval.base import Retriever
+
+__all__ = ["check_model", "fit"]
+
+_TOGETHER = 4096
+"""Texts between two lines of progress."""
+_PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
+"""Files of weights that run code when they are read."""
+
+_Encode = Callable[[list[str]], Floats]
+
+
+def fit(config: SentenceConfig, data: TrainingData, context: FitContext) -> Retriever:
+    """The model is used here alone: what is served are vectors. Each different text is encoded once.
+
+    Takes memory for the model, a batch, and 2 · N · D numbers. Nothing is downloaded, and no code of the model is run.
+
+    Raises:
+        DataError: see `recsys.recall.text.item_texts`.
+        InputError: the folder holds no model that can be read safely, or sentence-transformers is not installed.
+    """
+    texts = item_texts(data, config.columns, kind="sentence")
+    check_model(Path(config.model))
+    distinct = list(dict.fromkeys(text for text in texts if text))
+    encode = _model(config)
+    blocks = []
+    for start in range(0, len(distinct), _TOGETHER):
+        blocks.append(encode([config.prompt + text for text in distinct[start : start + _TOGETHER]]))
+        context.say(f"sentence: {min(start + _TOGETHER, len(distinct)):,} of {len(distinct):,} texts")
+    encoded = np.concatenate(blocks).astype(np.float32)
+    if not np.isfinite(encoded).all():
+        raise InputError(f"{config.model}: the model gives vectors that are not finite; use another model")
+    rows = {text: row for row, text in enumerate(distinct)}
+    vectors = np.zeros((data.n_items, encoded.shape[1]), dtype=np.float32)
+    for item, text in enumerate(texts):
+        if text:
+            vectors[item] = encoded[rows[text]]
+    return by_cosine(vectors, query_decay=config.query_decay, history=config.history)
+
+
+def check_model(folder: Path) -> None:
+    """Whether a folder holds a model that can be read without running code of its own.
+
+    Raises:
+        InputError: it does not.
+    """
+    path = folder / "modules.json"
+    try:
+        types = [str(module["type"]) for module in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder}: found no modules.json, expected the folder of a sentence-transformers model; set model to one"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: cannot be read ({error}); expected a list of modules, each with a type") from None
+    foreign = [name for name in types if not name.startswith("sentence_transformers.")]
+    if foreign:
+        raise InputError(f"{path}: found the module {foreign[0]}, expected those of sentence_transformers alone")
+    if not any(folder.glob("**/*.safetensors")):
+        raise InputError(f"{folder}: found no weights in a .safetensors file; save the model again in that format")
+    for file in _unsafe(folder):
+        raise InputError(
+            f"{file}: found pickled weights, which may run any code, and no .safetensors beside them; "
+            "save the model again in that format"
+        )
+
+
+def _unsafe(folder: Path) -> Iterator[Path]:
+    """Pickled weights that would be read: a .safetensors beside them is read instead."""
+    for file in sorted(folder.rglob("*")):
+        if file.suffix in _PICKLED and not any(file.parent.glob("*.safetensors")):
+            yield file
+
+
+def _model(config: SentenceConfig) -> _Encode:
+    if find_spec("sentence_transformers") is None:
+        raise InputError(
+            "sentence: sentence-transformers is not installed; pip install 'recsys[text]', or leave the route out"
+        )
+    # Takes seconds to import, and is no part of an installation without this route.
+    from sentence_transformers import SentenceTransformer
+
+    try:
+        model: Any = SentenceTransformer(
+            config.model,
+            device=None if config.device == "auto" else config.device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        raise InputError(f"{config.model}: the model cannot be loaded ({error})") from error
+
+    def encode(texts: list[str]) -> Floats:
+        found: Floats = model.encode(
+            texts, batch_size=config.batch_size, show_progress_bar=False, convert_to_numpy=True
+        )
+        return found
+
+    return encode
