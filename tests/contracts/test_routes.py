@@ -90,6 +90,8 @@ def training_data():
     time = np.arange(len(rows), dtype=np.int64) * 1_000_000
     events = Events(user, item, time, np.ones(len(rows), bool), np.zeros(len(rows), np.int8))
     histories = Histories.build(events, USERS)
+    for shared in (histories.offsets, histories.items, histories.positions):
+        shared.flags.writeable = False
     colours = [("red", "blue")[item // 10] for item in range(20)]
     titles = [f"{colour} {colour}{at % 10} {colour}{(at + 1) % 10}" for at, colour in enumerate(colours)]
     titles += [None, "welcome"]
