@@ -33,10 +33,10 @@ __all__ = [
     "HISTORY_AT",
     "LOG_Q",
     "STATES_AT",
+    "FieldSum",
     "HistoryEncoder",
     "QueryTower",
     "TwoTower",
-    "_FieldSum",
     "history_encoder",
 ]
 
@@ -51,7 +51,7 @@ _SHORT, _LONG = 0.85, 0.98
 _STD = 0.05
 
 
-class _FieldSum(nn.Module):
+class FieldSum(nn.Module):
     """The sum of the embeddings of index fields and of a linear map of the numbers, `(…)` to `(…, D)`.
 
     The embeddings are passed in, not held: both towers and both kinds of items share them.
@@ -181,8 +181,8 @@ class QueryTower(nn.Module):
         super().__init__()
         dim = config.embedding_dim
         self.embeddings = embeddings
-        self.user = _FieldSum(user, embeddings) if user else None
-        self.history = _FieldSum(history, embeddings)
+        self.user = FieldSum(user, embeddings) if user else None
+        self.history = FieldSum(history, embeddings)
         self.encoder = history_encoder(config.encoder, dim, config.history_length, config.dropout)
         self.correction = _correction(self.encoder.width + dim, dim, config) if config.hidden else None
         self.dropout = nn.Dropout(config.dropout)
@@ -235,7 +235,7 @@ class TwoTower(nn.Module):
         index = [field for field in (*user, *item, *history) if field.is_index]
         self.embeddings = EmbeddingCollection(index, config.embedding_dim, std=_STD)
         self.query = QueryTower(user, history, self.embeddings, config)
-        self.item = _FieldSum(item, self.embeddings)
+        self.item = FieldSum(item, self.embeddings)
         self.dropout = nn.Dropout(config.item_dropout)
         self.cosine = config.similarity == "cosine"
         self.log_scale = nn.Parameter(-torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature)
