@@ -1,13 +1,22 @@
 """Published data sets in their published protocols: every route and the fused list, from the bundle that serves."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from benchmarks.funnel import demo_workspace
-from pipelines.store import Store
+from pipelines.bundle import BUNDLE
+from pipelines.inputs import Features, Log, request_queries, withheld_length
+from pipelines.store import Artifact, Store
+from recsys.config import Config
+from recsys.data.split import TEST
 from recsys.data.lists import convert_lists
 from recsys.evaluation.results import FUSION, ROUTE
+from recsys.features.history import window_requests
+from recsys.funnel.runtime import Funnel
+from recsys.settings import load_settings
 
 __all__ = ["measure"]
 
@@ -33,4 +42,23 @@ def measure(
         "ours": {name: {label: round(found[f"{name}/{key}"], 4) for label, key in figures.items()} for name in kept},
         "seconds": {name: round(artifact.seconds) for name, artifact in artifacts.items() if artifact.seconds > 1},
         "peak_memory_mb": round(max(artifact.peak_memory_mb for artifact in artifacts.values())),
+        "retrieval": _retrieval(config, artifacts),
     }
+
+
+def _retrieval(config: str, artifacts: Mapping[str, Artifact]) -> dict[str, Any]:
+    """Seconds in which every route answers all requests of the test window, withheld items taken out."""
+    log, features = Log.load(artifacts["split"].folder), Features.load(artifacts["features"].folder)
+    funnel = Funnel.load(artifacts["bundle"].folder / BUNDLE)
+    settings = load_settings(Config, config)
+    histories = log.histories(settings)
+    requests = window_requests(log.events, histories, TEST, withheld=withheld_length(settings))
+    ingested = artifacts["ingest"].folder
+    seconds = {}
+    for name in funnel.parts.generator.retrievers:
+        queries = request_queries(requests, histories=histories, features=features, ingested=ingested)
+        start = perf_counter()
+        funnel.parts.generator.only(name).lists(queries)
+        seconds[name] = round(perf_counter() - start, 1)
+    depth = funnel.parts.generator.fusion.per_route
+    return {"requests": len(requests), "depth": depth, "seconds": seconds, "sum": round(sum(seconds.values()), 1)}
