@@ -79,7 +79,7 @@ def word_model(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setitem(sys.modules, "sentence_transformers", package)
-        yield
+        yield folder / "model"
 
 
 class _Words:

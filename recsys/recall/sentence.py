@@ -23,6 +23,9 @@ _TOGETHER = 4096
 _PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}
 """Files of weights that run code when they are read."""
 
+_READ_FIRST = ("model.safetensors", "model.safetensors.index.json")
+"""Weights that the libraries take before pickled ones."""
+
 _Encode = Callable[[list[str]], Floats]
 
 
@@ -63,28 +66,30 @@ def check_model(folder: Path) -> None:
     path = folder / "modules.json"
     try:
         types = [str(module["type"]) for module in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
+        found = "no modules.json" if folder.is_dir() else "no such folder"
         raise InputError(
-            f"{folder}: found no modules.json, expected the folder of a sentence-transformers model; set model to one"
+            f"{folder}: found {found}, expected the folder of a sentence-transformers model; "
+            "set the route's model to one: nothing is downloaded"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: cannot be read ({error}); expected a list of modules, each with a type") from None
     foreign = [name for name in types if not name.startswith("sentence_transformers.")]
     if foreign:
         raise InputError(f"{path}: found the module {foreign[0]}, expected those of sentence_transformers alone")
-    if not any(folder.glob("**/*.safetensors")):
-        raise InputError(f"{folder}: found no weights in a .safetensors file; save the model again in that format")
     for file in _unsafe(folder):
         raise InputError(
-            f"{file}: found pickled weights, which may run any code, and no .safetensors beside them; "
+            f"{file}: found pickled weights, which may run any code, and no model.safetensors beside them; "
             "save the model again in that format"
         )
+    if not any(folder.glob("**/*.safetensors")):
+        raise InputError(f"{folder}: found no weights in a .safetensors file; save the model again in that format")
 
 
 def _unsafe(folder: Path) -> Iterator[Path]:
-    """Pickled weights that would be read: a .safetensors beside them is read instead."""
+    """Pickled weights that would be read, as nothing stands beside them that is read instead."""
     for file in sorted(folder.rglob("*")):
-        if file.suffix in _PICKLED and not any(file.parent.glob("*.safetensors")):
+        if file.suffix in _PICKLED and not any((file.parent / name).is_file() for name in _READ_FIRST):
             yield file
 
 
@@ -104,7 +109,7 @@ def _model(config: SentenceConfig) -> _Encode:
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+    except Exception as error:  # of many kinds, those of safetensors and tokenizers among them
         raise InputError(f"{config.model}: the model cannot be loaded ({error})") from error
 
     def encode(texts: list[str]) -> Floats:

@@ -21,6 +21,7 @@ __all__ = [
     "TFIDFConfig",
     "TermsConfig",
     "TextVectorsConfig",
+    "WordVectorSettings",
 ]
 
 READABLE: tuple[ColumnKind, ...] = ("text", "categorical", "multi_categorical")
@@ -105,13 +106,24 @@ class SubwordSettings(Settings):
         return self
 
 
+class WordVectorSettings(Word2VecSettings):
+    """As for items, but for the texts of a catalogue, which are short and few."""
+
+    window: PositiveInt = 10
+    """Words on each side that count as context: most titles, whole."""
+    epochs: PositiveInt = 20
+    """Passes over the texts."""
+    loss: Literal["negative_sampling", "hierarchical_softmax"] = "hierarchical_softmax"
+    """`negative_sampling`: the centre against `num_negatives` drawn words; `hierarchical_softmax`: the turns of its path
+    in a Huffman tree, which teach more of rare words, and catalogues have few others."""
+
+
 class TextVectorsConfig(ContentConfig):
     """Vectors of words trained on the items' own texts; an item is the mean of its words."""
 
     kind: Literal["text_vectors"]
-    training: Word2VecSettings = Word2VecSettings(window=10, epochs=20, loss="hierarchical_softmax")
-    """How words and values are trained, the text of an item being a sentence. Of rare words, and catalogues have few
-    others, hierarchical softmax learns more."""
+    training: WordVectorSettings = WordVectorSettings()
+    """How words and values are trained, the text of an item being a sentence."""
     subwords: SubwordSettings | None = None
     """`null`: words are whole (Word2Vec); `{}`: a word is the mean of itself and its n-grams, so that words spelt alike
     are alike (FastText, Bojanowski 2017). N-grams are trained on CPUs."""

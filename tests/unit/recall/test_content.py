@@ -10,12 +10,18 @@ from recsys.features.batch import QueryBatch
 from recsys.recall.base import FitContext
 from recsys.recall.registry import fit_route
 from recsys.recall.settings.base import LogFacts
-from recsys.recall.settings.content import BM25Config, SentenceConfig, SubwordSettings, TextVectorsConfig, TFIDFConfig
-from recsys.recall.word2vec.config import Word2VecSettings
+from recsys.recall.settings.content import (
+    BM25Config,
+    SentenceConfig,
+    SubwordSettings,
+    TextVectorsConfig,
+    TFIDFConfig,
+    WordVectorSettings,
+)
 
 pytestmark = pytest.mark.usefixtures("word_model")
 
-TRAINING = Word2VecSettings(embedding_dim=32, window=10, epochs=20, loss="hierarchical_softmax", device="cpu")
+TRAINING = WordVectorSettings(embedding_dim=32, device="cpu")
 CONFIGS = {
     "bm25": BM25Config(kind="bm25"),
     "tfidf": TFIDFConfig(kind="tfidf"),

@@ -1,12 +1,10 @@
 """Texts encoded by a model directory; what is read of it and what is refused."""
 
 import json
-import socket
 import sys
 
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
 
 from recsys.errors import InputError
 from recsys.features.batch import QueryBatch
@@ -99,9 +97,13 @@ def refused(folder):
 
 
 def test_a_folder_that_is_no_model_is_refused(tmp_path):
-    assert refused(tmp_path) == (
-        "F: found no modules.json, expected the folder of a sentence-transformers model; set model to one"
+    expected = (
+        "expected the folder of a sentence-transformers model; set the route's model to one: nothing is downloaded"
     )
+    assert refused(tmp_path) == f"F: found no modules.json, {expected}"
+    assert refused(tmp_path / "all-minilm") == f"F: found no such folder, {expected}"
+    (tmp_path / "model.safetensors").touch()
+    assert refused(tmp_path / "model.safetensors") == f"F: found no such folder, {expected}"
     for text in ("{", '{"a": 1}', "[1]", '[{"path": ""}]'):
         message = refused(folder_of(tmp_path, text))
         assert message.startswith("F/modules.json: cannot be read (")
@@ -116,52 +118,27 @@ def test_a_model_with_code_of_its_own_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "weights.pt", "a.pkl"])
-def test_pickled_weights_are_refused_unless_safe_ones_lie_beside_them(tmp_path, name):
+def test_pickled_weights_are_refused_unless_safe_ones_are_read_before_them(tmp_path, name):
+    pickled = (
+        "found pickled weights, which may run any code, and no model.safetensors beside them; "
+        "save the model again in that format"
+    )
     folder_of(tmp_path, PLAIN, [name])
-    assert refused(tmp_path) == ("F: found no weights in a .safetensors file; save the model again in that format")
+    assert refused(tmp_path) == f"F/{name}: {pickled}"
+    assert refused(folder_of(tmp_path, files=["other.safetensors"])) == f"F/{name}: {pickled}"
     check_model(folder_of(tmp_path, files=["model.safetensors"]))
     folder_of(tmp_path, files=[f"2_Dense/{name}"])
-    assert refused(tmp_path) == (
-        f"F/2_Dense/{name}: found pickled weights, which may run any code, and no .safetensors beside them; "
-        "save the model again in that format"
+    assert refused(tmp_path) == f"F/2_Dense/{name}: {pickled}"
+    check_model(folder_of(tmp_path, files=["2_Dense/model.safetensors.index.json"]))
+
+
+def test_a_model_without_weights_is_refused(tmp_path):
+    assert refused(folder_of(tmp_path, PLAIN, ["vocab.txt"])) == (
+        "F: found no weights in a .safetensors file; save the model again in that format"
     )
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A model of one small layer, its weights drawn at random."""
-    library = pytest.importorskip("sentence_transformers")
-    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
-    from sentence_transformers.models import Pooling, Transformer
-
-    folder = tmp_path_factory.mktemp("tiny")
-    known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "rocket", "orbit", "alien", "sheriff", "saloon", "horse"]
-    (folder / "vocab.txt").write_text("\n".join(known), encoding="utf-8")
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    transformers.BertModel(transformers.BertConfig(vocab_size=len(known), **sizes)).save_pretrained(folder / "bert")
-    transformers.BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "bert")
-    body = Transformer(str(folder / "bert"))
-    library.SentenceTransformer(modules=[body, Pooling(16)], device="cpu").save(str(folder / "model"))
-    return folder / "model"
-
-
-def test_a_real_model_is_read_without_a_network(catalogue, asked, tiny, monkeypatch):
-    def offline(*arguments, **options):
-        raise AssertionError("the network was asked for")
-
-    for name in ("connect", "connect_ex"):
-        monkeypatch.setattr(socket.socket, name, offline)
-    from sentence_transformers import SentenceTransformer
-
-    texts = ["rocket orbit", "alien", None, "sheriff saloon", "horse"]
-    config = SentenceConfig(kind="sentence", model=str(tiny), device="cpu", batch_size=2)
-    found = asked(config, catalogue(title=texts), [0])
-    model = SentenceTransformer(str(tiny), device="cpu", local_files_only=True)
-    vectors = np.stack([model.encode(text) for text in texts if text])
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    vectors -= vectors.mean(axis=0)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    assert_allclose(found[[0, 1, 3, 4]], vectors @ vectors[0], atol=1e-4)
-    assert found[2] == 0
-    np.testing.assert_array_equal(found, asked(config, catalogue(title=texts), [0]))
+def test_what_is_refused_is_refused_before_the_library_is_asked(catalogue, asked, heard, tmp_path):
+    with pytest.raises(InputError, match="found no such folder"):
+        asked(CONFIG.model_copy(update={"model": str(tmp_path / "none")}), catalogue(title=["a"]), [0])
+    assert heard == []

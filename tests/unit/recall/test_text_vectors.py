@@ -6,11 +6,10 @@ from numpy.testing import assert_allclose
 from scipy import sparse
 
 from recsys.errors import DataError
-from recsys.recall.settings.content import SubwordSettings, TextVectorsConfig
+from recsys.recall.settings.content import SubwordSettings, TextVectorsConfig, WordVectorSettings
 from recsys.recall.text_vectors import mean_vectors
-from recsys.recall.word2vec.config import Word2VecSettings
 
-TRAINING = Word2VecSettings(embedding_dim=16, window=5, epochs=40, device="cpu")
+TRAINING = WordVectorSettings(embedding_dim=16, window=5, epochs=40, loss="negative_sampling", device="cpu")
 
 
 def test_frequent_words_weigh_less():
@@ -59,3 +58,31 @@ def test_a_minimum_no_word_reaches_is_refused(catalogue, asked):
 def test_ngrams_have_an_order():
     with pytest.raises(ValueError, match="longest: found 2, expected at least 3, the length of the shortest"):
         SubwordSettings(longest=2)
+
+
+def test_one_setting_of_the_training_leaves_the_others_to_texts():
+    """Not to those of item sequences, which the same trainer has."""
+    training = TextVectorsConfig.model_validate({"kind": "text_vectors", "training": {"embedding_dim": 32}}).training
+    assert (training.window, training.epochs, training.loss) == (10, 20, "hierarchical_softmax")
+
+
+@pytest.mark.parametrize("subwords", [None, SubwordSettings()])
+def test_the_same_seed_gives_the_same_bytes_and_another_other_ones(catalogue, asked, subwords):
+    config = TextVectorsConfig(kind="text_vectors", training=TRAINING, subwords=subwords)
+    data = catalogue(title=["cat meow", "cat purr", "dog bark", "dog woof"])
+    first = asked(config, data, [0])
+    assert first.tobytes() == asked(config, data, [0]).tobytes()
+    assert first.tobytes() != asked(config, data, [0], seed=4).tobytes()
+
+
+def test_an_item_of_words_too_rare_to_be_trained_says_nothing_unless_its_ngrams_are_known(catalogue, asked):
+    texts = ["rocket orbit", "rocketry orbit", "sheriff saloon", "sheriffs saloon"] * 5
+    data = catalogue(title=[*texts, "rocketeer", "quux"])
+    training = TRAINING.model_copy(update={"min_count": 2})
+    whole, ngrams = (
+        asked(TextVectorsConfig(kind="text_vectors", training=training, subwords=subwords), data, [0])
+        for subwords in (None, SubwordSettings())
+    )
+    assert whole[20:].tolist() == [0, 0]
+    assert ngrams[20] > 0.5
+    assert ngrams[21] == 0

@@ -70,39 +70,14 @@ def test_a_vector_is_the_mean_of_its_parts():
     assert_allclose(means(PARTS, table), expected, rtol=1e-6)
 
 
-def step(plan, inputs, outputs, at):
-    """What the centre at a place adds to both tables."""
-    centre = SEQUENCE[at]
-    around = [SEQUENCE[i] for i in range(at - plan.window, at + plan.window + 1) if i != at and 0 <= i < len(SEQUENCE)]
-    if plan.hierarchical:
-        way = slice(plan.path_offsets[centre], plan.path_offsets[centre + 1])
-        rows, labels = plan.path_nodes[way], plan.path_turns[way]
-    else:
-        negatives = [2, 2] if centre != 2 else []
-        rows, labels = [centre, *negatives], [1.0, *(0.0 for _ in negatives)]
-    owned = [PARTS.rows[PARTS.offsets[token] : PARTS.offsets[token + 1]] for token in around]
-    hidden = np.stack([inputs[own].mean(axis=0) for own in owned])
-    if plan.cbow:
-        hidden = hidden.mean(axis=0, keepdims=True)
-    errors = RATE * (np.asarray(labels) - 1 / (1 + np.exp(-hidden @ outputs[rows].T)))
-    change = np.broadcast_to(errors @ outputs[rows], (len(around), DIM))
-    to_inputs, to_outputs = np.zeros_like(inputs), np.zeros_like(outputs)
-    for own, moved in zip(owned, change, strict=True):
-        np.add.at(to_inputs, own, moved)
-    np.add.at(to_outputs, rows, errors.T @ hidden)
-    return inputs + to_inputs, outputs + to_outputs
-
-
-@pytest.mark.parametrize(("architecture", "loss"), KINDS)
-def test_a_centre_moves_every_part_of_its_contexts(architecture, loss):
+def plan_of(architecture, loss, rate):
     """Nothing is drawn: windows are full, and both negatives are always token 2."""
-    hierarchical = loss == "hierarchical_softmax"
     paths = huffman_paths(np.bincount(SEQUENCE))
-    plan = kernels.Plan(
+    return kernels.Plan(
         window=2,
         dynamic=False,
         cbow=architecture == "cbow",
-        hierarchical=hierarchical,
+        hierarchical=loss == "hierarchical_softmax",
         negatives=2,
         keep=np.ones(5, dtype=np.float32),
         alias=np.array([[0, 2]] * 5, dtype=np.uint32),
@@ -111,18 +86,97 @@ def test_a_centre_moves_every_part_of_its_contexts(architecture, loss):
         path_turns=paths.turns,
         most_targets=5,
         total=len(SEQUENCE),
-        first_rate=RATE,
-        last_rate=RATE,
+        first_rate=rate,
+        last_rate=rate,
     )
+
+
+def example(plan, at):
+    """The contexts of the centre at a place, the output rows it is told by, and what each should say."""
+    centre = SEQUENCE[at]
+    around = [SEQUENCE[i] for i in range(at - plan.window, at + plan.window + 1) if i != at and 0 <= i < len(SEQUENCE)]
+    if plan.hierarchical:
+        way = slice(plan.path_offsets[centre], plan.path_offsets[centre + 1])
+        return around, plan.path_nodes[way], plan.path_turns[way]
+    negatives = [2, 2] if centre != 2 else []
+    return around, [centre, *negatives], [1.0, *(0.0 for _ in negatives)]
+
+
+def own(token):
+    return PARTS.rows[PARTS.offsets[token] : PARTS.offsets[token + 1]]
+
+
+def step(plan, inputs, outputs, at):
+    """What the centre at a place adds to both tables."""
+    around, rows, labels = example(plan, at)
+    hidden = np.stack([inputs[own(token)].mean(axis=0) for token in around])
+    if plan.cbow:
+        hidden = hidden.mean(axis=0, keepdims=True)
+    errors = RATE * (np.asarray(labels) - 1 / (1 + np.exp(-hidden @ outputs[rows].T)))
+    change = np.broadcast_to(errors @ outputs[rows], (len(around), DIM))
+    to_inputs, to_outputs = np.zeros_like(inputs), np.zeros_like(outputs)
+    for token, moved in zip(around, change, strict=True):
+        np.add.at(to_inputs, own(token), moved)
+    np.add.at(to_outputs, rows, errors.T @ hidden)
+    return inputs + to_inputs, outputs + to_outputs
+
+
+def tables():
     rng = np.random.default_rng(0)
-    tables = [rng.normal(scale=0.5, size=(rows, DIM)) for rows in (8, 5)]
-    found = [table.astype(np.float32) for table in tables]
+    return [rng.normal(scale=0.5, size=(rows, DIM)) for rows in (8, 5)]
+
+
+def moved(plan, given):
+    found = [table.astype(np.float32) for table in given]
     compiled(DIM)(kernels.Slice(SEQUENCE, np.array([0, len(SEQUENCE)]), 1, 0, 0), plan, PARTS, *found)
+    return found
+
+
+@pytest.mark.parametrize(("architecture", "loss"), KINDS)
+def test_a_centre_moves_every_part_of_its_contexts(architecture, loss):
+    plan, expected = plan_of(architecture, loss, RATE), tables()
+    found = moved(plan, expected)
     for at in range(len(SEQUENCE)):
-        tables = step(plan, *tables, at)
+        expected = step(plan, *expected, at)
     # The sigmoid is off by .0005 at most.
-    assert_allclose(found[0], tables[0], atol=8e-3)
-    assert_allclose(found[1], tables[1], atol=8e-3)
+    assert_allclose(found[0], expected[0], atol=8e-3)
+    assert_allclose(found[1], expected[1], atol=8e-3)
+
+
+def log_loss(plan, start, inputs, outputs):
+    """−log likelihood of the sequence. Parts count whole in how a token moves, though it is their mean: `start` is
+    the table of inputs from which they move."""
+    total = 0.0
+    for at in range(len(SEQUENCE)):
+        around, rows, labels = example(plan, at)
+        hidden = np.stack([start[own(t)].mean(axis=0) + (inputs - start)[own(t)].sum(axis=0) for t in around])
+        if plan.cbow:  # So do contexts.
+            fixed = np.stack([start[own(t)].mean(axis=0) for t in around])
+            hidden = (fixed.mean(axis=0) + (hidden - fixed).sum(axis=0))[None]
+        signs = 2 * np.asarray(labels) - 1
+        total += np.log1p(np.exp(-signs * (hidden @ outputs[rows].T))).sum()
+    return total
+
+
+@pytest.mark.parametrize(("architecture", "loss"), KINDS)
+def test_a_small_step_is_the_gradient_by_finite_differences(architecture, loss):
+    rate, nudge, start = 1e-3, 1e-5, tables()
+    plan = plan_of(architecture, loss, rate)
+    # Later centres start where earlier ones moved to; of a step forth and one back, that cancels.
+    forth, back = moved(plan, start), moved(plan_of(architecture, loss, -rate), start)
+    steps = [(one.astype(np.float64) - two) / (2 * rate) for one, two in zip(forth, back, strict=True)]
+    for which, found in enumerate(steps):
+        slope = np.zeros_like(start[which])
+        for place in np.ndindex(slope.shape):
+            sides = []
+            for change in (nudge, -nudge):
+                changed = [table.copy() for table in start]
+                changed[which][place] += change
+                sides.append(log_loss(plan, start[0], *changed))
+            slope[place] = (sides[0] - sides[1]) / (2 * nudge)
+        assert np.abs(slope).max() > 0.3
+        # The sigmoid is off by .0005 at most, at each of some twenty steps.
+        assert_allclose(found, -slope, atol=5e-3)
 
 
 def corpus(sequences):
