@@ -114,8 +114,8 @@ class WordVectorSettings(Word2VecSettings):
     epochs: PositiveInt = 20
     """Passes over the texts."""
     loss: Literal["negative_sampling", "hierarchical_softmax"] = "hierarchical_softmax"
-    """`negative_sampling`: the centre against `num_negatives` drawn words; `hierarchical_softmax`: the turns of its path
-    in a Huffman tree, which teach more of rare words, and catalogues have few others."""
+    """`negative_sampling`: the centre against `num_negatives` drawn words; `hierarchical_softmax`: the turns of its
+    path in a Huffman tree, which teach more of rare words, and catalogues have few others."""
 
 
 class TextVectorsConfig(ContentConfig):
