@@ -15,6 +15,7 @@ BENCHMARKS = {
     "click": "benchmarks.click",
     "world": "benchmarks.world",
     "item2vec": "benchmarks.item2vec",
+    "new_items": "benchmarks.new_items",
     "gowalla": "benchmarks.gowalla",
     "amazon_beauty": "benchmarks.amazon_beauty",
 }
@@ -25,6 +26,9 @@ PEERED = ("item2vec",)
 
 ON_DATA = ("gowalla", "amazon_beauty")
 """Those whose `run` takes `data`, the folder of a data set that cannot be downloaded; without it they are left out."""
+
+WITH_MODEL = ("new_items",)
+"""Those whose `run` takes `sentence_model`: the folder of a model for the `sentence` route, left out without it."""
 
 
 def machine() -> dict[str, Any]:
@@ -43,6 +47,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--peer-python", metavar="PATH", help=f"an interpreter with the peer of {', '.join(PEERED)}")
     parser.add_argument("--data", metavar="FOLDER", type=Path, help=f"the files of one of {', '.join(ON_DATA)}")
+    parser.add_argument("--sentence-model", metavar="FOLDER", type=Path, help=f"for {', '.join(WITH_MODEL)}")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
@@ -52,6 +57,7 @@ def main() -> None:
     for name in options.names or [name for name in BENCHMARKS if name not in ON_DATA]:
         given = {"peer_python": options.peer_python} if name in PEERED else {}
         given |= {"data": options.data} if name in ON_DATA else {}
+        given |= {"sentence_model": options.sentence_model} if name in WITH_MODEL else {}
         found = {"name": name, **importlib.import_module(BENCHMARKS[name]).run(**given), "machine": machine()}
         print(json.dumps(found) if options.json else _text(found), flush=True)
 
