@@ -60,7 +60,7 @@ CONFIGS = {
     "node2vec": Node2VecConfig(kind="node2vec", training=WORDS, query_decay=0.8),
     "bm25": BM25Config(kind="bm25"),
     "tfidf": TFIDFConfig(kind="tfidf"),
-    "text_vectors": TextVectorsConfig(kind="text_vectors", training=WORDS, subwords={}),
+    "text_vectors": TextVectorsConfig(kind="text_vectors", training=WORDS.model_dump(), subwords={}),
     "sentence": SentenceConfig(kind="sentence", model="model"),
     "als": ALSConfig(kind="als", embedding_dim=8),
     "bpr": BPRConfig(kind="bpr", embedding_dim=16),
