@@ -9,10 +9,9 @@ from recsys.features.batch import Floats
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.pairs import inverse_power
 from recsys.recall.settings.factors import ALSConfig
+from recsys.recall.vectors import served
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.encoders import FoldInEncoder, whitened
-from recsys.retrieval.index import VectorIndex
-from recsys.retrieval.vector import VectorRetriever
 
 __all__ = ["as_candidates", "factorise", "fit"]
 
@@ -35,7 +34,7 @@ def fit(config: ALSConfig, data: TrainingData, context: FitContext) -> Retriever
         decay=config.query_decay,
         history=config.history,
     )
-    return VectorRetriever(VectorIndex(candidates), encoder)
+    return served(candidates, encoder, config.index, data, context)
 
 
 def factorise(config: ALSConfig, data: TrainingData, seed: int) -> tuple[Floats, Floats]:

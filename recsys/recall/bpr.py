@@ -7,10 +7,9 @@ from threadpoolctl import threadpool_limits
 
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.settings.factors import BPRConfig
+from recsys.recall.vectors import served
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.encoders import FoldInEncoder, whitened
-from recsys.retrieval.index import VectorIndex
-from recsys.retrieval.vector import VectorRetriever
 
 __all__ = ["fit"]
 
@@ -40,4 +39,4 @@ def fit(config: BPRConfig, data: TrainingData, context: FitContext) -> Retriever
         decay=config.query_decay,
         history=config.history,
     )
-    return VectorRetriever(VectorIndex(vectors), encoder)
+    return served(vectors, encoder, config.index, data, context)

@@ -3,8 +3,10 @@
 import numpy as np
 
 from recsys.features.batch import Floats
+from recsys.recall.base import FitContext, TrainingData
+from recsys.recall.settings.content import SentenceConfig, TextVectorsConfig
+from recsys.recall.vectors import served
 from recsys.retrieval.encoders import PooledEncoder
-from recsys.retrieval.index import VectorIndex
 from recsys.retrieval.vector import VectorRetriever
 
 __all__ = ["by_cosine", "centred", "of_length_one"]
@@ -14,10 +16,13 @@ _NOTHING = 1e-3
 """Of its length: what is left of a vector after the mean is taken from it, if the item says nothing of its own."""
 
 
-def by_cosine(vectors: Floats, *, query_decay: float, history: int) -> VectorRetriever:
+def by_cosine(
+    vectors: Floats, config: TextVectorsConfig | SentenceConfig, data: TrainingData, context: FitContext
+) -> VectorRetriever:
     """Serves vectors `(N, D)` of any length, centred; zeros stand for an item without one, which nothing is like."""
     unit = of_length_one(centred(of_length_one(vectors)))
-    return VectorRetriever(VectorIndex(unit), PooledEncoder(unit, decay=query_decay, history=history))
+    encoder = PooledEncoder(unit, decay=config.query_decay, history=config.history)
+    return served(unit, encoder, config.index, data, context)
 
 
 def centred(vectors: Floats) -> Floats:

@@ -8,12 +8,11 @@ from recsys.features.batch import Floats
 from recsys.features.history import Histories
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.settings.sequences import Item2VecConfig, VectorsConfig
+from recsys.recall.vectors import served
 from recsys.recall.word2vec.corpus import Chunk, Corpus, MemoryCorpus
 from recsys.recall.word2vec.train import train_word2vec
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.encoders import PooledEncoder
-from recsys.retrieval.index import VectorIndex
-from recsys.retrieval.vector import VectorRetriever
 
 __all__ = ["ShuffledCorpus", "fit", "fit_vectors"]
 
@@ -29,21 +28,21 @@ def fit(config: Item2VecConfig, data: TrainingData, context: FitContext) -> Retr
     histories = data.histories
     ordered = MemoryCorpus(histories.items, histories.offsets)
     corpus = ordered if data.ordered else ShuffledCorpus(histories, np.random.default_rng(context.seed))
-    return fit_vectors(config, corpus, data.n_items, context)
+    return fit_vectors(config, corpus, data, context)
 
 
-def fit_vectors(config: VectorsConfig, corpus: Corpus, n_items: int, context: FitContext) -> Retriever:
+def fit_vectors(config: VectorsConfig, corpus: Corpus, data: TrainingData, context: FitContext) -> Retriever:
     """Item vectors of sequences of item codes, served by the mean of the history's."""
-    trained = train_word2vec(corpus, n_items, config.training, seed=context.seed, log=context.log)
+    trained = train_word2vec(corpus, data.n_items, config.training, seed=context.seed, log=context.log)
     by_cosine = config.candidates == "input"
-    index = _of_length_one(trained.vectors) if by_cosine else trained.output_vectors
+    candidates = _of_length_one(trained.vectors) if by_cosine else trained.output_vectors
     encoder = PooledEncoder(
         _of_length_one(trained.vectors) if by_cosine else trained.vectors,
         decay=config.query_decay,
         history=config.history,
         normalise=by_cosine,
     )
-    return VectorRetriever(VectorIndex(index), encoder)
+    return served(candidates, encoder, config.index, data, context)
 
 
 class ShuffledCorpus:

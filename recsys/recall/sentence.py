@@ -54,7 +54,7 @@ def fit(config: SentenceConfig, data: TrainingData, context: FitContext) -> Retr
     for item, text in enumerate(texts):
         if text:
             vectors[item] = encoded[rows[text]]
-    return by_cosine(vectors, query_decay=config.query_decay, history=config.history)
+    return by_cosine(vectors, config, data, context)
 
 
 def check_model(folder: Path) -> None:

@@ -35,7 +35,7 @@ def fit(config: TextVectorsConfig, data: TrainingData, context: FitContext) -> R
         parts=_parts(config, documents),
     )
     vectors = mean_vectors(documents.counts(), trained.vectors, config.rarity)
-    return by_cosine(vectors, query_decay=config.query_decay, history=config.history)
+    return by_cosine(vectors, config, data, context)
 
 
 def mean_vectors(counts: sparse.csr_array, vectors: Floats, rarity: float) -> Floats:

@@ -39,7 +39,7 @@ def fit(config: DeepWalkConfig | Node2VecConfig, data: TrainingData, context: Fi
         q=q,
         seed=context.seed,
     )
-    return fit_vectors(config, corpus, data.n_items, context)
+    return fit_vectors(config, corpus, data, context)
 
 
 def item_graph(data: TrainingData, popularity_penalty: float) -> sparse.csr_array:

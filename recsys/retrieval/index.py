@@ -1,40 +1,101 @@
-"""Exact search by inner product."""
+"""Search among item vectors: exact, or by a FAISS structure that looks at some of them."""
 
+import hashlib
+import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from threading import Lock
+from typing import Any, Literal, Self, get_args
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
 
-from recsys.errors import ArtifactError
+from recsys.errors import ArtifactError, DataError
 from recsys.features.batch import Codes, Floats
+from recsys.retrieval.config import FlatIndex, IndexSpec
 from recsys.retrieval.static import read_array
-from recsys.retrieval.topk import top_k
+from recsys.retrieval.structures import Structure, build, checked, on_gpu, with_effort
+from recsys.retrieval.topk import only, top_k
 
-__all__ = ["VectorIndex"]
+__all__ = ["FLAT", "Metric", "VectorIndex"]
 
 # One thread a search: in request threads more of them fight over the cores. FAISS also hangs after a fork: spawn.
 faiss.omp_set_num_threads(1)
 
+Metric = Literal["inner_product", "cosine", "l2"]
+FLAT = FlatIndex(kind="flat")
+_SPEC: TypeAdapter[IndexSpec] = TypeAdapter(IndexSpec)
+_FEW = 20_000
+"""So many allowed items are looked at one and all, faster than a structure finds them among the others."""
+_OVERHEAD = 4096
+"""Bytes a structure may take for an item on top of twice its vector; a file of more is not read."""
+_JSON_BYTES = 2**16
+
 
 class VectorIndex:
-    """Item vectors in a FAISS flat index.
+    """Item vectors, and what FAISS built of them.
 
-    Only the vectors are stored; the index is built from them when loading, so that no native parser ever reads a file
-    that came from outside.
+    Scores are inner products, cosines, or negative squared distances: always those of the vectors themselves, never
+    of codes. The vectors of an exact index are those FAISS holds, not a copy.
 
     Args:
-        vectors: `(N, D)` float32 by item code.
+        vectors: `(N, D)` float32 by item code. Of length zero: its cosine with everything is 0.
+        spec: how they are searched.
+        metric: what a score is.
+        seed: of the structure.
+        measured: what is known of the structure's quality; kept with it.
+
+    Raises:
+        ConfigError: the vectors do not suit the structure.
     """
 
-    def __init__(self, vectors: Floats) -> None:
-        self.vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-        self._index: Any = faiss.IndexFlatIP(self.vectors.shape[1])
-        self._index.add(self.vectors)
+    def __init__(
+        self,
+        vectors: Floats,
+        spec: IndexSpec = FLAT,
+        *,
+        metric: Metric = "inner_product",
+        seed: int = 0,
+        measured: Mapping[str, float] | None = None,
+    ) -> None:
+        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        if metric == "cosine":
+            rows = _of_length_one(rows)
+        self._fill(rows, build(rows, spec, _faiss_metric(metric), seed=seed), metric, measured or {})
+
+    def _fill(self, vectors: Floats, structure: Structure, metric: Metric, measured: Mapping[str, float]) -> None:
+        self.metric: Metric = metric
+        self.measured = dict(measured)
+        self._structure = structure
+        self._removed: NDArray[np.bool_] | None = None
+        self._gpu: Structure | None = None
+        self._gpu_lock = Lock()
+        self._keep(vectors)
+
+    def _keep(self, vectors: Floats) -> None:
+        """Vectors as FAISS holds them, where it does: they stand in memory once."""
+        index = self._structure.index
+        shared = isinstance(self._structure.spec, FlatIndex) and vectors.size
+        self.vectors: Floats = (
+            faiss.rev_swig_ptr(index.get_xb(), vectors.size).reshape(vectors.shape) if shared else vectors
+        )
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What was built: with the numbers that were left to be chosen, and exact where the items are few."""
+        return self._structure.spec
+
+    def set_effort(self, number: int) -> None:
+        """How much a search looks at: `nprobe` or `ef_search`; other kinds have no such number."""
+        self._structure = with_effort(self._structure, number)
 
     def search(self, queries: Floats, k: int, *, allowed: Codes | None = None) -> tuple[Codes, Floats]:
-        """The `k` items with the largest inner product.
+        """The `k` items with the largest scores; of a structure that is not exact, most of them.
+
+        A list is never shorter for the structure: where it finds too few, the row is searched exactly.
 
         Args:
             queries: `(B, D)`; one that is not finite finds nothing.
@@ -44,48 +105,214 @@ class VectorIndex:
         Returns:
             codes `(B, k)` and scores `(B, k)`, best first, ties to the smaller code, padded with −1 and −inf.
         """
-        queries, finite = _finite(queries)
-        codes, scores = self._all(queries, k) if allowed is None else self._some(queries, k, allowed)
+        queries, finite = self._asked(queries)
+        if self._removed is not None:
+            left = np.flatnonzero(~self._removed).astype(np.int32)
+            allowed = left if allowed is None else allowed[~self._removed[allowed]]
+        codes, scores = self._search(queries, k, allowed)
         return np.where(finite, codes, np.int32(-1)), np.where(finite, scores, np.float32(-np.inf))
 
-    def _all(self, queries: Floats, k: int) -> tuple[Codes, Floats]:
-        if k >= len(self.vectors):
-            return top_k(queries @ self.vectors.T, k)
-        # One more than asked shows whether the last place is tied; such a row is settled over all items.
-        scores, codes = self._index.search(queries, k + 1)
-        order = np.lexsort((codes, -scores), axis=1)[:, :k]
-        best, found = np.take_along_axis(scores, order, axis=1), np.take_along_axis(codes, order, axis=1)
-        for row in np.flatnonzero(scores[:, k] == scores[:, k - 1]):
-            found[row], best[row] = (part[0] for part in top_k(queries[row : row + 1] @ self.vectors.T, k))
-        return found.astype(np.int32), best
+    def _search(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
+        exact = isinstance(self.spec, FlatIndex)
+        qualify = len(self.vectors) if allowed is None else len(allowed)
+        if k >= qualify or (allowed is not None and (exact or qualify <= _FEW)):
+            return self._exactly(queries, k, allowed)
+        return self._flat(queries, k) if exact else self._some(queries, k, allowed)
 
-    def _some(self, queries: Floats, k: int, allowed: Codes) -> tuple[Codes, Floats]:
-        found, scores = top_k(queries @ self.vectors[allowed].T, k)
+    def _exactly(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
+        if allowed is None or 2 * len(allowed) > len(self.vectors):
+            return top_k(only(self._scores(queries, self.vectors), allowed), k)
+        found, scores = top_k(self._scores(queries, self.vectors[allowed]), k)
         return np.append(allowed, np.int32(-1))[found], scores
 
+    def _flat(self, queries: Floats, k: int) -> tuple[Codes, Floats]:
+        # One more than asked shows whether the last place is tied; such a row is settled over all items.
+        scores, codes = self._found(queries, k + 1, None)
+        order = np.lexsort((codes, -scores), axis=1)[:, :k]
+        best: Floats = np.take_along_axis(scores, order, axis=1)
+        found: Codes = np.take_along_axis(codes, order, axis=1)
+        for row in np.flatnonzero(scores[:, k] == scores[:, k - 1]):
+            found[row], best[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, None))
+        return found, best
+
+    def _some(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
+        selected = None
+        wanted = self._structure.fetched(k)
+        if allowed is not None:
+            selected = np.zeros(len(self.vectors), dtype=bool)
+            selected[allowed] = True
+            if not self._searched.selects:
+                # By half more than the share says, as the best are not spread evenly.
+                wanted = math.ceil(1.5 * wanted * len(selected) / len(allowed))
+        scores, codes = self._found(queries, min(wanted, len(self.vectors)), selected)
+        if selected is not None:
+            codes[~selected[codes]] = -1
+        if not self._structure.scores:
+            scores = self._score(queries, codes)
+        scores[codes < 0] = -np.inf
+        order = np.lexsort((codes, -scores), axis=1)[:, :k]
+        best: Floats = np.take_along_axis(scores, order, axis=1)
+        found: Codes = np.take_along_axis(codes, order, axis=1)
+        for row in np.flatnonzero(found[:, -1] < 0):
+            found[row], best[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, allowed))
+        return found, best
+
+    @property
+    def _searched(self) -> Structure:
+        return self._structure if self._gpu is None else self._gpu
+
+    def _found(self, queries: Floats, k: int, selected: NDArray[np.bool_] | None) -> tuple[Floats, Codes]:
+        """Scores and codes as the structure has them, in its own order."""
+        if self._gpu is None:
+            values, codes = self._structure.search(queries, k, selected)
+        else:
+            # Of a GPU's resources one search makes use at a time.
+            with self._gpu_lock:
+                values, codes = self._gpu.search(queries, k, None)
+        return -values if self.metric == "l2" else values, codes.astype(np.int32)
+
     def score(self, queries: Floats, codes: Codes) -> Floats:
-        """`(B, C)` inner products of queries `(B, D)` with items `(B, C)`; −inf at −1 and for what finds nothing."""
-        queries, finite = _finite(queries)
-        products = np.einsum("bd,bcd->bc", queries, self.vectors[np.maximum(codes, 0)], optimize=False)
-        return np.where(finite & (codes >= 0), products, np.float32(-np.inf)).astype(np.float32)
+        """`(B, C)` scores of items `(B, C)` for queries `(B, D)`; −inf at −1 and for what finds nothing."""
+        queries, finite = self._asked(queries)
+        scores = self._score(queries, codes)
+        if self._removed is not None:
+            scores[self._removed[codes] & (codes >= 0)] = -np.inf
+        return np.where(finite, scores, np.float32(-np.inf))
+
+    def _score(self, queries: Floats, codes: Codes) -> Floats:
+        vectors = self.vectors[np.maximum(codes, 0)]
+        if self.metric == "l2":
+            vectors -= queries[:, None]
+            scores = -np.einsum("bcd,bcd->bc", vectors, vectors, optimize=False)
+        else:
+            scores = np.einsum("bd,bcd->bc", queries, vectors, optimize=False)
+        return np.where(codes >= 0, scores, np.float32(-np.inf)).astype(np.float32)
+
+    def _scores(self, queries: Floats, vectors: Floats) -> Floats:
+        """`(B, M)` scores of every query and vector `(M, D)`."""
+        products: Floats = queries @ vectors.T
+        if self.metric != "l2":
+            return products
+        lengths = np.einsum("md,md->m", vectors, vectors)
+        distances: Floats = lengths + np.einsum("bd,bd->b", queries, queries)[:, None] - 2 * products
+        return -distances
+
+    def _asked(self, queries: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """The queries with zeros for those that are not finite, and `(B, 1)` which are."""
+        finite = np.asarray(np.isfinite(queries).all(axis=1, keepdims=True))
+        asked = np.ascontiguousarray(np.where(finite, queries, 0.0), dtype=np.float32)
+        return _of_length_one(asked) if self.metric == "cosine" else asked, finite
+
+    def add(self, vectors: Floats) -> None:
+        """Gives further items the codes from N on. Clusters and codes stay those trained on the first items.
+
+        Not while another thread searches.
+
+        Raises:
+            DataError: the vectors have another length.
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
+            raise DataError(f"index: found vectors of shape {vectors.shape}, expected (M, {self.vectors.shape[1]})")
+        rows = np.ascontiguousarray(vectors, dtype=np.float32)
+        if self.metric == "cosine":
+            rows = _of_length_one(rows)
+        self._structure.add(rows)
+        if self._removed is not None:
+            self._removed = np.append(self._removed, np.zeros(len(rows), dtype=bool))
+        self._keep(np.concatenate([self.vectors, rows]))
+
+    def remove(self, codes: Codes) -> None:
+        """Never finds these items again; the others keep their codes, and memory is not given back.
+
+        Raises:
+            DataError: there is no such item.
+        """
+        unknown = codes[(codes < 0) | (codes >= len(self.vectors))]
+        if len(unknown):
+            raise DataError(f"index: found the code {unknown[0]}, expected 0 to {len(self.vectors) - 1:,}")
+        removed = np.zeros(len(self.vectors), dtype=bool) if self._removed is None else self._removed.copy()
+        removed[codes] = True
+        self._removed = removed
+
+    def to_gpu(self) -> None:
+        """Searches on the first GPU from now on: `flat`, `ivf` and `ivf_pq`. Other kinds stay where they are.
+
+        Raises:
+            DataError: there is no GPU, or this FAISS cannot use it.
+        """
+        if not getattr(faiss, "get_num_gpus", int)():
+            raise DataError("index: no GPU that FAISS can use; install recsys[gpu], or search on the CPU")
+        self._gpu = on_gpu(self._structure)
 
     def save(self, folder: Path) -> None:
-        """Writes `vectors.npy` into an existing folder."""
+        """Writes `vectors.npy`, `index.json` and, unless the index is exact, `index.faiss` into an existing folder."""
         np.save(folder / "vectors.npy", self.vectors, allow_pickle=False)
+        described: dict[str, Any] = {
+            "spec": self.spec.model_dump(),
+            "metric": self.metric,
+            "measured": self.measured,
+            "removed": [] if self._removed is None else np.flatnonzero(self._removed).tolist(),
+        }
+        if not isinstance(self.spec, FlatIndex):
+            data = faiss.serialize_index(self._structure.index).tobytes()
+            (folder / "index.faiss").write_bytes(data)
+            described |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        (folder / "index.json").write_text(json.dumps(described) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Reads what `save` wrote. Raises `ArtifactError` when it is missing or damaged."""
+        """Reads what `save` wrote; FAISS sees a file only if it is the one that was written.
+
+        Raises:
+            ArtifactError: a file is missing, damaged, or of another index.
+        """
         vectors = read_array(folder / "vectors.npy")
         if vectors.ndim != 2 or vectors.dtype != np.float32 or not np.isfinite(vectors).all():
             raise ArtifactError(
                 f"{folder}: vectors of shape {vectors.shape} and type {vectors.dtype}, expected finite (N, D) float32; "
                 "fit the route again"
             )
-        return cls(vectors)
+        path = folder / "index.json"
+        try:
+            described = json.loads(path.read_text(encoding="utf-8"))
+            spec, metric = _SPEC.validate_python(described["spec"]), described["metric"]
+            if metric not in get_args(Metric):
+                raise ValueError(f"metric {metric!r}, expected one of {', '.join(get_args(Metric))}")
+            structure = _read_structure(folder, described, spec, metric, vectors)
+            index = cls.__new__(cls)
+            index._fill(vectors, structure, metric, described["measured"])
+            if described["removed"]:
+                index.remove(np.array(described["removed"], dtype=np.int32))
+        except (OSError, ValueError, KeyError, TypeError, ValidationError, DataError) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error}); fit the route again") from error
+        return index
 
 
-def _finite(queries: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-    """The queries with zeros for those that are not finite, and `(B, 1)` which are."""
-    finite = np.asarray(np.isfinite(queries).all(axis=1, keepdims=True))
-    return np.ascontiguousarray(np.where(finite, queries, 0.0), dtype=np.float32), finite
+def _read_structure(
+    folder: Path, described: Mapping[str, Any], spec: IndexSpec, metric: Metric, vectors: Floats
+) -> Structure:
+    if isinstance(spec, FlatIndex):
+        return build(vectors, spec, _faiss_metric(metric), seed=0)
+    path = folder / "index.faiss"
+    size, most = path.stat().st_size, len(vectors) * (2 * vectors.itemsize * vectors.shape[1] + _OVERHEAD)
+    if size != described["bytes"] or size > most + 2**24:
+        raise ValueError(f"index.faiss has {size:,} bytes, expected {described['bytes']:,}")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != described["sha256"]:
+        raise ValueError("index.faiss is not what was written")
+    try:
+        index = faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
+    except RuntimeError as error:
+        raise ValueError(f"index.faiss: {error}") from error
+    return checked(index, spec, _faiss_metric(metric), *vectors.shape)
+
+
+def _faiss_metric(metric: Metric) -> int:
+    return int(faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT)
+
+
+def _of_length_one(vectors: Floats) -> Floats:
+    """Vectors of length 1; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    scaled: Floats = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    return scaled

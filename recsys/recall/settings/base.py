@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from recsys.data.config import ColumnKind, TableSide
 from recsys.problems import Problem
+from recsys.retrieval.config import FlatIndex, IndexConfig
 from recsys.settings import Settings
 
-__all__ = ["LogFacts", "RouteSettings"]
+__all__ = ["LogFacts", "RouteSettings", "VectorRouteSettings"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +89,10 @@ class RouteSettings(Settings):
                     at=(setting,),
                     protocol=True,
                 )
+
+
+class VectorRouteSettings(RouteSettings):
+    """What routes share that find items by vectors."""
+
+    index: IndexConfig = FlatIndex(kind="flat")
+    """How the vectors are searched: exactly, by a structure of your choice, or `auto`."""

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from recsys.data.config import ColumnKind
 from recsys.problems import Problem, unknown
-from recsys.recall.settings.base import LogFacts, RouteSettings
+from recsys.recall.settings.base import LogFacts, RouteSettings, VectorRouteSettings
 from recsys.recall.word2vec.config import Word2VecSettings
 from recsys.settings import Settings
 
@@ -118,7 +118,7 @@ class WordVectorSettings(Word2VecSettings):
     path in a Huffman tree, which teach more of rare words, and catalogues have few others."""
 
 
-class TextVectorsConfig(ContentConfig):
+class TextVectorsConfig(ContentConfig, VectorRouteSettings):
     """Vectors of words trained on the items' own texts; an item is the mean of its words."""
 
     kind: Literal["text_vectors"]
@@ -138,7 +138,7 @@ class TextVectorsConfig(ContentConfig):
             yield Problem(what, at=("training", "device"))
 
 
-class SentenceConfig(ContentConfig):
+class SentenceConfig(ContentConfig, VectorRouteSettings):
     """Vectors of texts by a pretrained model (Sentence-BERT, Reimers & Gurevych 2019); it is not trained further."""
 
     kind: Literal["sentence"]

@@ -4,12 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from recsys.recall.settings.base import RouteSettings
+from recsys.recall.settings.base import VectorRouteSettings
 
 __all__ = ["ALSConfig", "BPRConfig"]
 
 
-class _FactorsConfig(RouteSettings):
+class _FactorsConfig(VectorRouteSettings):
     """What both ways of factorising share: an unseen user's factor comes from the history."""
 
     distance_settings = ("query_decay",)

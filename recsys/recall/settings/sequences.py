@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from recsys.problems import Problem
-from recsys.recall.settings.base import LogFacts, RouteSettings
+from recsys.recall.settings.base import LogFacts, VectorRouteSettings
 from recsys.recall.word2vec.config import Word2VecSettings
 
 __all__ = ["DeepWalkConfig", "Item2VecConfig", "Node2VecConfig", "VectorsConfig"]
 
 
-class VectorsConfig(RouteSettings):
+class VectorsConfig(VectorRouteSettings):
     """What these routes share: a request is the decayed mean of its history's vectors."""
 
     distance_settings = ("query_decay",)

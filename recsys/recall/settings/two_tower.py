@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from recsys.data.config import TableSide
 from recsys.problems import Problem, unknown
-from recsys.recall.settings.base import LogFacts, RouteSettings
+from recsys.recall.settings.base import LogFacts, VectorRouteSettings
 from recsys.recall.settings.factors import ALSConfig
 from recsys.settings import Settings
 from recsys.training.config import OptimiserConfig, TrainingConfig
@@ -163,7 +163,7 @@ class TwoTowerTraining(TrainingConfig):
     """How weights are updated."""
 
 
-class TwoTowerConfig(RouteSettings):
+class TwoTowerConfig(VectorRouteSettings):
     """A query tower over user features and history, an item tower over item fields, and how they learn."""
 
     embedding_dim: PositiveInt = 64

@@ -28,10 +28,9 @@ from recsys.recall.settings.two_tower import (
 from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches, UserBatches
 from recsys.recall.two_tower.negatives import NegativeSampler
 from recsys.recall.two_tower.towers import TwoTower
+from recsys.recall.vectors import served
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.encoders import OnnxQueryEncoder
-from recsys.retrieval.index import VectorIndex
-from recsys.retrieval.vector import VectorRetriever
 from recsys.training.batches import as_tensors
 from recsys.training.trainer import seeded, train
 
@@ -80,10 +79,10 @@ def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData,
     batches = _batches(config, model, data, assembler)
     train(model, _loss(config.loss), batches, config.training, seed=context.seed, log=context.log)
     model.eval()
-    index = VectorIndex(_item_vectors(model, assembler, data.n_items))
     path = context.folder / "encoder.onnx"
     context.export(model.query, model.spec, path)
-    return VectorRetriever(index, OnnxQueryEncoder(path, model.spec, data.item_features))
+    encoder = OnnxQueryEncoder(path, model.spec, data.item_features)
+    return served(_item_vectors(model, assembler, data.n_items), encoder, config.index, data, context)
 
 
 def _start_from_factors(model: TwoTower, config: ALSConfig, data: TrainingData, seed: int) -> None:

@@ -5,7 +5,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 from recsys.features.batch import QueryBatch
+from recsys.recall.base import FitContext
 from recsys.recall.cosine import by_cosine, centred, of_length_one
+from recsys.recall.settings.content import SentenceConfig
 
 
 def test_vectors_lose_what_all_of_them_say():
@@ -28,7 +30,8 @@ def test_items_are_scored_by_the_cosine_with_the_faded_mean_of_the_history():
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     unit[1:] -= unit[1:].mean(axis=0)
     unit[1:] /= np.linalg.norm(unit[1:], axis=1, keepdims=True)
-    retriever = by_cosine(vectors, query_decay=0.5, history=2)
+    config = SentenceConfig(kind="sentence", model="x", query_decay=0.5, history=2)
+    retriever = by_cosine(vectors, config, None, FitContext(0, None, None, None, None))
     batch = QueryBatch(np.array([[4, 2, 7]], np.int32), np.array([3], np.int32), {})
     query = 0.5 * unit[2] + unit[7]
     scores = retriever.score(batch, np.arange(9, dtype=np.int32)[None])[0]

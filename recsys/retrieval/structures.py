@@ -1,0 +1,251 @@
+"""FAISS structures: built of vectors by their settings, and searched with more effort where fewer items qualify."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import faiss as typed_faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from recsys.errors import ConfigError
+from recsys.features.batch import Floats
+from recsys.retrieval.config import FlatIndex, HNSWIndex, IndexSpec, IVFIndex, IVFPQIndex, PQIndex, SQIndex
+
+__all__ = ["EXACT_BELOW", "Structure", "build", "checked", "effort", "on_gpu", "with_effort"]
+
+# Its stubs lack half of what is used here.
+faiss: Any = typed_faiss
+EXACT_BELOW = 1_000
+"""Fewer items are looked at one and all, whatever the settings say."""
+_POINTS = 39
+"""Vectors for every centroid, below which FAISS finds clusters poorly trained."""
+_SQ = {
+    "4bit": faiss.ScalarQuantizer.QT_4bit,
+    "8bit": faiss.ScalarQuantizer.QT_8bit,
+    "fp16": faiss.ScalarQuantizer.QT_fp16,
+}
+_CLASSES = {
+    "flat": faiss.IndexFlat,
+    "ivf": faiss.IndexIVFFlat,
+    "hnsw": faiss.IndexHNSWFlat,
+    "pq": faiss.IndexPQ,
+    "ivf_pq": faiss.IndexIVFPQ,
+    "sq": faiss.IndexScalarQuantizer,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """What FAISS searches.
+
+    Attributes:
+        spec: what was built, with the numbers that were left to be chosen.
+        index: of FAISS.
+        width: numbers of a vector as it has them; at the end zeros, for parts of one length, or `radius`.
+        selects: whether a search can be limited to some items.
+        radius: above 0: products are searched as distances. Every vector v has one number more, √(radius² − ‖v‖²), and
+            queries a zero, so that the nearest has the largest product (Bachrach 2014, section 3). A graph needs this:
+            by products long vectors would be everybody's neighbours, and short ones out of reach.
+    """
+
+    spec: IndexSpec
+    index: Any
+    width: int
+    selects: bool
+    radius: float = 0.0
+
+    @property
+    def scores(self) -> bool:
+        """Whether what it gives with the items are their scores; not if it knows codes, or distances, of them."""
+        return not self.radius and not isinstance(self.spec, PQIndex | IVFPQIndex | SQIndex)
+
+    def fetched(self, k: int) -> int:
+        """How many items to find for a list of k, before their vectors put them in order."""
+        return math.ceil(k * self.spec.refine) if isinstance(self.spec, PQIndex | IVFPQIndex | SQIndex) else k
+
+    def search(self, queries: Floats, k: int, selected: NDArray[np.bool_] | None) -> tuple[Floats, NDArray[np.int64]]:
+        """Distances or products `(B, k)` and items `(B, k)`, −1 where there are no more.
+
+        Args:
+            queries: `(B, D)`.
+            k: how many.
+            selected: `(N,)` which items qualify; the fewer, the more effort, so that as many of the best are found.
+                Without effect where `selects` is false.
+        """
+        queries = widened(queries, self.width)
+        if selected is None or not self.selects:
+            found: tuple[Floats, NDArray[np.int64]] = self.index.search(queries, k)
+            return found
+        bits = np.packbits(selected, bitorder="little")
+        share = max(float(selected.mean()), 1 / len(selected))
+        parameters = _parameters(self.spec, share, faiss.IDSelectorBitmap(bits))
+        limited: tuple[Floats, NDArray[np.int64]] = self.index.search(queries, k, params=parameters)
+        return limited
+
+    def add(self, vectors: Floats) -> None:
+        """Appends vectors `(M, D)`."""
+        self.index.add(_rows(vectors, self.width, self.radius))
+
+
+def build(vectors: Floats, spec: IndexSpec, metric: int, *, seed: int) -> Structure:
+    """Trains and fills a structure; the same seed gives the same one.
+
+    Args:
+        vectors: `(N, D)` float32.
+        spec: what to build.
+        metric: of FAISS.
+        seed: of the clustering.
+
+    Raises:
+        ConfigError: the vectors are shorter than the parts they are to be cut into.
+    """
+    items, dim = vectors.shape
+    spec = _settled(spec, items, dim)
+    width, own = _shape(spec, metric, dim)
+    radius = float(np.linalg.norm(vectors, axis=1).max()) if width > dim and isinstance(spec, HNSWIndex) else 0.0
+    index = _empty(spec, width, own, seed)
+    rows = _rows(vectors, width, radius)
+    if not index.is_trained:
+        index.train(rows)
+    index.add(rows)
+    return Structure(spec, index, width, not isinstance(spec, PQIndex), radius)
+
+
+def _shape(spec: IndexSpec, metric: int, dim: int) -> tuple[int, int]:
+    """Numbers of a vector in the structure, and the structure's own metric."""
+    if isinstance(spec, HNSWIndex) and metric == faiss.METRIC_INNER_PRODUCT:
+        return dim + 1, faiss.METRIC_L2
+    parts = (spec.m or 1) if isinstance(spec, PQIndex | IVFPQIndex) else 1
+    return math.ceil(dim / parts) * parts, metric
+
+
+def _rows(vectors: Floats, width: int, radius: float) -> Floats:
+    """Vectors as they stand in the structure; one that was added later and is longer than the radius has a 0."""
+    rows = widened(vectors, width)
+    if radius:
+        rows[:, -1] = np.sqrt(np.maximum(radius**2 - np.einsum("nd,nd->n", vectors, vectors), 0.0))
+    return rows
+
+
+def widened(vectors: Floats, width: int) -> Floats:
+    """With zeros at the end, which change no product and no distance; the same array if it is wide enough."""
+    missing = width - vectors.shape[1]
+    return np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors
+
+
+def effort(spec: IndexSpec, items: int) -> list[int]:
+    """The numbers to try where recall is measured, from little effort to much; none where there is no choice."""
+    match spec:
+        case HNSWIndex():
+            return [16, 32, 64, 128, 256, 512, 1024]
+        case IVFIndex() | IVFPQIndex():
+            lists = _nlist(spec.nlist, items)
+            return [2**power for power in range(lists.bit_length()) if 2**power < lists] + [lists]
+        case _:
+            return []
+
+
+def with_effort(structure: Structure, number: int) -> Structure:
+    """The same structure, searched with another effort."""
+    spec = structure.spec
+    name = "ef_search" if isinstance(spec, HNSWIndex) else "nprobe"
+    changed = spec.model_copy(update={name: number})
+    _set_effort(structure.index, changed)
+    return replace(structure, spec=changed)
+
+
+def checked(index: object, spec: IndexSpec, metric: int, items: int, dim: int) -> Structure:
+    """A structure that was read, if it is what it should be.
+
+    Raises:
+        ValueError: it is not, in words.
+    """
+    expected = _CLASSES[spec.kind]
+    if not isinstance(index, expected):
+        raise ValueError(f"a {type(index).__name__}, expected {expected.__name__}")
+    width, own = _shape(spec, metric, dim)
+    wanted_of = {"d": width, "ntotal": items, "metric_type": own}
+    for what, wanted in wanted_of.items():
+        found = getattr(index, what)
+        if found != wanted:
+            raise ValueError(f"{what} {found}, expected {wanted}")
+    _set_effort(index, spec)
+    # The first vector has the length that all of them were given.
+    lifted = own != metric and items > 0
+    radius = float(np.linalg.norm(getattr(index, "reconstruct")(0))) if lifted else 0.0  # noqa: B009  has no type
+    return Structure(spec, index, width, not isinstance(spec, PQIndex), radius)
+
+
+def on_gpu(structure: Structure) -> Structure | None:
+    """A copy in the memory of the first GPU; `None` for kinds that have none there."""
+    if structure.spec.kind not in ("flat", "ivf", "ivf_pq"):
+        return None
+    index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, structure.index)
+    _set_effort(index, structure.spec)
+    return Structure(structure.spec, index, structure.width, selects=False)
+
+
+def _settled(spec: IndexSpec, items: int, dim: int) -> IndexSpec:
+    """The settings with what was left to be chosen, and no more centroids than the items can train."""
+    if items < EXACT_BELOW:
+        return FlatIndex(kind="flat")
+    changes: dict[str, int] = {}
+    if isinstance(spec, IVFIndex | IVFPQIndex):
+        changes["nlist"] = _nlist(spec.nlist, items)
+        changes["nprobe"] = min(spec.nprobe, changes["nlist"])
+    if isinstance(spec, PQIndex | IVFPQIndex):
+        changes["m"] = spec.m or max(dim // 4, 1)
+        if changes["m"] > dim:
+            raise ConfigError(f"index.m: found {spec.m}, expected at most {dim}, the numbers of a vector")
+        changes["nbits"] = min(spec.nbits, int(math.log2(items / _POINTS)))
+    return spec.model_copy(update=changes)
+
+
+def _nlist(wanted: int | None, items: int) -> int:
+    return max(min(wanted or round(4 * math.sqrt(items)), items // _POINTS), 1)
+
+
+def _empty(spec: IndexSpec, width: int, metric: int, seed: int) -> Any:  # noqa: ANN401
+    match spec:
+        case IVFIndex():
+            index = faiss.IndexIVFFlat(faiss.IndexFlat(width, metric), width, spec.nlist, metric)
+        case HNSWIndex():
+            index = faiss.IndexHNSWFlat(width, spec.m, metric)
+            index.hnsw.efConstruction = spec.ef_construction
+        case PQIndex():
+            index = faiss.IndexPQ(width, spec.m, spec.nbits, metric)
+            index.pq.cp.seed = seed
+        case IVFPQIndex():
+            index = faiss.IndexIVFPQ(faiss.IndexFlat(width, metric), width, spec.nlist, spec.m, spec.nbits, metric)
+            index.pq.cp.seed = seed
+        case SQIndex():
+            index = faiss.IndexScalarQuantizer(width, _SQ[spec.type], metric)
+        case _:
+            index = faiss.IndexFlat(width, metric)
+    if isinstance(spec, IVFIndex | IVFPQIndex):
+        index.cp.seed = seed
+    _set_effort(index, spec)
+    return index
+
+
+def _set_effort(index: Any, spec: IndexSpec) -> None:  # noqa: ANN401
+    match spec:
+        case IVFIndex() | IVFPQIndex():
+            index.nprobe = spec.nprobe
+        case HNSWIndex():
+            index.hnsw.efSearch = spec.ef_search
+        case _:
+            pass
+
+
+def _parameters(spec: IndexSpec, share: float, selector: Any) -> Any:  # noqa: ANN401
+    match spec:
+        case IVFIndex() | IVFPQIndex():
+            kind = faiss.IVFPQSearchParameters if isinstance(spec, IVFPQIndex) else faiss.SearchParametersIVF
+            assert spec.nlist is not None
+            return kind(sel=selector, nprobe=min(math.ceil(spec.nprobe / share), spec.nlist))
+        case HNSWIndex():
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=math.ceil(spec.ef_search / share))
+        case _:
+            return faiss.SearchParameters(sel=selector)

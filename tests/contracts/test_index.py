@@ -1,0 +1,287 @@
+"""What every kind of index promises, against brute force."""
+
+import json
+import shutil
+
+import faiss
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+
+from recsys.errors import ArtifactError, ConfigError, DataError
+from recsys.retrieval.config import IndexConfig
+from recsys.retrieval.index import VectorIndex
+
+ITEMS, DIM = 6_000, 22
+METRICS = ("inner_product", "cosine", "l2")
+SPECS = {
+    "flat": {"kind": "flat"},
+    "ivf": {"kind": "ivf", "nlist": 50, "nprobe": 15},
+    "hnsw": {"kind": "hnsw", "m": 16, "ef_construction": 60, "ef_search": 96},
+    "pq": {"kind": "pq", "m": 6, "refine": 10},
+    "ivf_pq": {"kind": "ivf_pq", "nlist": 40, "nprobe": 15, "m": 6, "refine": 10},
+    "sq": {"kind": "sq"},
+    "sq_4bit": {"kind": "sq", "type": "4bit", "refine": 8},
+    "sq_fp16": {"kind": "sq", "type": "fp16"},
+}
+
+
+def spec(name):
+    return TypeAdapter(IndexConfig).validate_python(SPECS[name])
+
+
+def clustered(count, seed):
+    """Vectors around forty centres, as those of items are."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((40, DIM))
+    return (centres[rng.integers(0, 40, count)] + 0.5 * rng.standard_normal((count, DIM))).astype(np.float32)
+
+
+VECTORS, QUERIES = clustered(ITEMS, 0), clustered(20, 1)
+
+
+def truth(queries, vectors, metric):
+    """All scores, in double precision."""
+    queries, vectors = queries.astype(np.float64), vectors.astype(np.float64)
+    if metric == "l2":
+        return -((queries[:, None] - vectors[None]) ** 2).sum(2)
+    if metric == "cosine":
+        queries = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
+    return queries @ vectors.T
+
+
+def share_found(codes, scores, allowed=None):
+    """The share of the best that was found, of all that is scored or of the allowed."""
+    scores = scores.copy()
+    if allowed is not None:
+        scores[:, np.setdiff1d(np.arange(scores.shape[1]), allowed)] = -np.inf
+    k = codes.shape[1]
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(codes, best, strict=True)])
+
+
+@pytest.fixture(scope="module", params=[(name, metric) for name in SPECS for metric in METRICS], ids="-".join)
+def built(request):
+    name, metric = request.param
+    return name, metric, VectorIndex(VECTORS, spec(name), metric=metric, seed=3)
+
+
+def test_the_best_are_found_with_their_own_scores(built):
+    name, metric, index = built
+    codes, scores = index.search(QUERIES, 20)
+    exact = truth(QUERIES, VECTORS, metric)
+    assert share_found(codes, exact) >= (1.0 if name == "flat" else 0.9)
+    np.testing.assert_allclose(scores, np.take_along_axis(exact, codes, axis=1), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(index.score(QUERIES, codes), scores, rtol=1e-4, atol=1e-4)
+    assert (np.diff(scores, axis=1) <= 0).all()
+    assert all(len(set(row)) == 20 for row in codes.tolist())
+
+
+@pytest.mark.parametrize("share", [0.5, 0.05, 0.001])
+def test_filters_cost_no_recall(built, share, monkeypatch):
+    monkeypatch.setattr("recsys.retrieval.index._FEW", 0)
+    name, metric, index = built
+    allowed = np.sort(np.random.default_rng(5).choice(ITEMS, int(share * ITEMS), replace=False)).astype(np.int32)
+    codes, scores = index.search(QUERIES, 6, allowed=allowed)
+    assert np.isin(codes, allowed).all()
+    assert share_found(codes, truth(QUERIES, VECTORS, metric), allowed) >= (1.0 if name == "flat" else 0.9)
+    assert np.isfinite(scores).all()
+
+
+def test_few_allowed_items_are_looked_at_one_and_all(built):
+    _, metric, index = built
+    allowed = np.arange(0, ITEMS, 7, dtype=np.int32)
+    codes, _ = index.search(QUERIES, 30, allowed=allowed)
+    assert share_found(codes, truth(QUERIES, VECTORS, metric), allowed) == 1.0
+
+
+def test_a_list_is_never_shorter_than_the_catalogue(built):
+    _, metric, index = built
+    codes, scores = index.search(QUERIES[:2], ITEMS + 5)
+    assert (codes[:, ITEMS:] == -1).all()
+    assert np.isneginf(scores[:, ITEMS:]).all()
+    assert sorted(codes[0, :ITEMS].tolist()) == list(range(ITEMS))
+    exact = truth(QUERIES[:2], VECTORS, metric)
+    np.testing.assert_allclose(scores[:, :ITEMS], -np.sort(-exact, axis=1), rtol=1e-3, atol=1e-3)
+    nearly, _ = index.search(QUERIES[:2], ITEMS - 1)
+    assert (nearly >= 0).all()
+
+
+def test_one_request_is_answered_as_among_many(built):
+    _, _, index = built
+    codes, _ = index.search(QUERIES, 10)
+    for row in (0, 7):
+        assert index.search(QUERIES[row : row + 1], 10)[0][0].tolist() == codes[row].tolist()
+
+
+def test_the_same_seed_builds_the_same_index(built):
+    name, metric, index = built
+    again = VectorIndex(VECTORS, spec(name), metric=metric, seed=3)
+    for first, second in zip(index.search(QUERIES, 50), again.search(QUERIES, 50), strict=True):
+        assert (first == second).all()
+
+
+def test_saves_and_loads(built, tmp_path):
+    _, metric, index = built
+    index.save(tmp_path)
+    loaded = VectorIndex.load(tmp_path)
+    assert (loaded.spec, loaded.metric) == (index.spec, metric)
+    for first, second in zip(index.search(QUERIES, 30), loaded.search(QUERIES, 30), strict=True):
+        assert (first == second).all()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_items_come_and_go_without_building_again(name, tmp_path):
+    index = VectorIndex(VECTORS[:5000], spec(name))
+    index.add(VECTORS[5000:])
+    codes, _ = index.search(QUERIES, 20)
+    exact = truth(QUERIES, VECTORS, "inner_product")
+    assert share_found(codes, exact) >= (1.0 if name == "flat" else 0.9)
+    gone = np.unique(codes[:, :5])
+    index.remove(gone.astype(np.int32))
+    left = np.setdiff1d(np.arange(ITEMS), gone)
+    codes, _ = index.search(QUERIES, 20)
+    assert not np.isin(codes, gone).any()
+    assert share_found(codes, exact, left) >= (1.0 if name == "flat" else 0.9)
+    assert np.isneginf(index.score(QUERIES[:1], gone[None].astype(np.int32))).all()
+    index.save(tmp_path)
+    again, _ = VectorIndex.load(tmp_path).search(QUERIES, 20)
+    assert (again == codes).all()
+    codes, _ = index.search(QUERIES, 5, allowed=np.append(gone, left[:3]).astype(np.int32))
+    assert sorted(codes[0, :3].tolist()) == left[:3].tolist()
+    assert (codes[:, 3:] == -1).all()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_equal_vectors_and_zeros(name):
+    vectors = VECTORS[:3000].copy()
+    vectors[1000:2000] = vectors[5]
+    vectors[2000:] = 0
+    index = VectorIndex(vectors, spec(name), metric="cosine")
+    codes, scores = index.search(vectors[5:6], 3)
+    np.testing.assert_allclose(scores, 1, rtol=1e-5)
+    assert set(codes[0].tolist()) <= {5, *range(1000, 2000)}
+    codes, scores = index.search(np.zeros((1, DIM), np.float32), 4)
+    assert (scores == 0).all()
+    assert (codes >= 0).all()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_small_catalogue_is_searched_exactly_whatever_the_kind(name):
+    index = VectorIndex(VECTORS[:7], spec(name))
+    assert index.spec.kind == "flat"
+    codes, _ = index.search(QUERIES, 9)
+    assert (codes[:, 7:] == -1).all()
+    assert share_found(codes[:, :7], truth(QUERIES, VECTORS[:7], "inner_product")) == 1.0
+
+
+def saved(folder, name="ivf"):
+    VectorIndex(VECTORS, spec(name)).save(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", sorted(set(SPECS) - {"flat"}))
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "longer", "missing"])
+def test_damage_is_noticed_before_faiss_reads_it(name, damage, tmp_path, monkeypatch):
+    path = saved(tmp_path, name) / "index.faiss"
+    data = bytearray(path.read_bytes())
+    if damage == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "flipped":
+        data[len(data) // 3] ^= 1
+        path.write_bytes(data)
+    elif damage == "longer":
+        path.write_bytes(data + b"x")
+    else:
+        path.unlink()
+    monkeypatch.setattr(faiss, "deserialize_index", None)
+    with pytest.raises(ArtifactError, match=r"index\.json: cannot be read \(.*index\.faiss.*\); fit the route again"):
+        VectorIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        (VECTORS[:, :20], "d 20, expected 22"),
+        (VECTORS[:5000], r"ntotal 5000, expected 6000"),
+    ],
+)
+def test_the_index_of_other_vectors_is_refused(other, message, tmp_path):
+    folder = saved(tmp_path / "mine") if (tmp_path / "mine").mkdir() is None else None
+    (tmp_path / "other").mkdir()
+    VectorIndex(other, spec("ivf")).save(tmp_path / "other")
+    for file in ("index.faiss", "index.json"):
+        shutil.copy(tmp_path / "other" / file, folder / file)
+    with pytest.raises(ArtifactError, match=message):
+        VectorIndex.load(folder)
+
+
+def edited(folder, **changes):
+    described = json.loads((folder / "index.json").read_text())
+    (folder / "index.json").write_text(json.dumps(described | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"spec": {"kind": "hnsw"}}, "a IndexIVFFlat, expected IndexHNSWFlat"),
+        ({"metric": "l2"}, "metric_type 0, expected 1"),
+        ({"metric": "manhattan"}, "metric 'manhattan', expected one of inner_product, cosine, l2"),
+        ({"spec": {"kind": "tree"}}, "tree"),
+        ({"removed": [ITEMS]}, "found the code 6000, expected 0 to 5,999"),
+    ],
+)
+def test_a_description_of_something_else_is_refused(changes, message, tmp_path):
+    edited(saved(tmp_path), **changes)
+    with pytest.raises(ArtifactError, match=message):
+        VectorIndex.load(tmp_path)
+
+
+def test_a_file_far_larger_than_its_vectors_is_not_read(tmp_path, monkeypatch):
+    path = saved(tmp_path) / "index.faiss"
+    with path.open("ab") as file:
+        file.truncate(200_000_000)
+    edited(tmp_path, bytes=200_000_000)
+    monkeypatch.setattr("pathlib.Path.read_bytes", None)
+    with pytest.raises(ArtifactError, match="200,000,000 bytes"):
+        VectorIndex.load(tmp_path)
+
+
+def test_codes_longer_than_the_vectors_are_refused():
+    with pytest.raises(ConfigError, match=r"index\.m: found 23, expected at most 22"):
+        VectorIndex(VECTORS, spec("pq").model_copy(update={"m": 23}))
+
+
+def test_what_cannot_be_added_or_removed_is_named():
+    index = VectorIndex(VECTORS[:10])
+    with pytest.raises(DataError, match=r"found vectors of shape \(1, 3\), expected \(M, 22\)"):
+        index.add(np.zeros((1, 3), np.float32))
+    with pytest.raises(DataError, match="found the code -1, expected 0 to 9"):
+        index.remove(np.array([-1], np.int32))
+
+
+def test_an_exact_index_holds_its_vectors_once():
+    index = VectorIndex(VECTORS)
+    held = index._structure.index.get_xb()
+    assert index.vectors.__array_interface__["data"][0] == int(held)
+    index.add(VECTORS[:3])
+    np.testing.assert_array_equal(index.vectors, np.concatenate([VECTORS, VECTORS[:3]]))
+
+
+def test_without_a_gpu_it_says_so():
+    if getattr(faiss, "get_num_gpus", int)():
+        pytest.skip("there is a GPU")
+    with pytest.raises(DataError, match="no GPU that FAISS can use"):
+        VectorIndex(VECTORS[:5]).to_gpu()
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_the_same(built):
+    name, metric, index = built
+    on_gpu = VectorIndex(VECTORS, spec(name), metric=metric, seed=3)
+    on_gpu.to_gpu()
+    for k, allowed in ((20, None), (20, np.arange(0, ITEMS, 2, dtype=np.int32))):
+        expected, _ = index.search(QUERIES, k, allowed=allowed)
+        found, _ = on_gpu.search(QUERIES, k, allowed=allowed)
+        assert np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(found, expected, strict=True)]) >= 0.95
