@@ -32,14 +32,20 @@ def centred(vectors: Floats) -> Floats:
     lie in a narrow cone around it. Zeros are no part of it and stay; so become those that are equal to it, which would
     be nothing but rounding.
     """
-    real = vectors.any(axis=1, keepdims=True)
-    rest = np.where(real, vectors - vectors.sum(axis=0, dtype=np.float64) / max(int(real.sum()), 1), 0.0)
-    rest[np.linalg.norm(rest, axis=1) < _NOTHING] = 0.0
-    return rest.astype(np.float32)
+    real = vectors.any(axis=1)
+    mean = vectors.sum(axis=0, dtype=np.float64) / max(int(real.sum()), 1)
+    rest: Floats = vectors - mean.astype(np.float32)
+    rest[~real | (_lengths(rest) < _NOTHING)] = 0
+    return rest
 
 
 def of_length_one(vectors: Floats) -> Floats:
     """Vectors of length 1, float32; zeros stay zeros."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: Floats = (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+    scaled: Floats = np.divide(vectors, np.maximum(_lengths(vectors), np.finfo(np.float32).tiny)[:, None])
     return scaled
+
+
+def _lengths(vectors: Floats) -> Floats:
+    """`(N,)`; `np.linalg.norm` would make a copy of all vectors on the way."""
+    squares: Floats = np.einsum("nd,nd->n", vectors, vectors)
+    return np.sqrt(squares)

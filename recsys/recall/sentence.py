@@ -32,7 +32,7 @@ _Encode = Callable[[list[str]], Floats]
 def fit(config: SentenceConfig, data: TrainingData, context: FitContext) -> Retriever:
     """The model is used here alone: what is served are vectors. Each different text is encoded once.
 
-    Takes memory for the model, a batch, and 2 · N · D numbers. Nothing is downloaded, and no code of the model is run.
+    Takes memory for the model, a batch, and 3 · N · D numbers. Nothing is downloaded, and no code of the model is run.
 
     Raises:
         DataError: see `recsys.recall.text.item_texts`.
@@ -40,21 +40,27 @@ def fit(config: SentenceConfig, data: TrainingData, context: FitContext) -> Retr
     """
     texts = item_texts(data, config.columns, kind="sentence")
     check_model(Path(config.model))
-    distinct = list(dict.fromkeys(text for text in texts if text))
-    encode = _model(config)
-    blocks = []
-    for start in range(0, len(distinct), _TOGETHER):
-        blocks.append(encode([config.prompt + text for text in distinct[start : start + _TOGETHER]]))
-        context.say(f"sentence: {min(start + _TOGETHER, len(distinct)):,} of {len(distinct):,} texts")
-    encoded = np.concatenate(blocks).astype(np.float32)
-    if not np.isfinite(encoded).all():
-        raise InputError(f"{config.model}: the model gives vectors that are not finite; use another model")
-    rows = {text: row for row, text in enumerate(distinct)}
-    vectors = np.zeros((data.n_items, encoded.shape[1]), dtype=np.float32)
-    for item, text in enumerate(texts):
-        if text:
-            vectors[item] = encoded[rows[text]]
+    rows = {text: row for row, text in enumerate(dict.fromkeys(text for text in texts if text))}
+    encoded = _encoded(list(rows), config, context)
+    # Items that say nothing take the last row, of zeros.
+    vectors = encoded[[rows.get(text, -1) for text in texts]]
+    del encoded
     return by_cosine(vectors, config, data, context)
+
+
+def _encoded(texts: list[str], config: SentenceConfig, context: FitContext) -> Floats:
+    """`(texts + 1, D)` float32 vectors of the texts, and zeros."""
+    encode = _model(config)
+    table = np.zeros((0, 0), dtype=np.float32)
+    for start in range(0, len(texts), _TOGETHER):
+        block = encode([config.prompt + text for text in texts[start : start + _TOGETHER]])
+        if not np.isfinite(block).all():
+            raise InputError(f"{config.model}: the model gives vectors that are not finite; use another model")
+        if not start:
+            table = np.zeros((len(texts) + 1, block.shape[1]), dtype=np.float32)
+        table[start : start + len(block)] = block
+        context.say(f"sentence: {start + len(block):,} of {len(texts):,} texts")
+    return table
 
 
 def check_model(folder: Path) -> None:

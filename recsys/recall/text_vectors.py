@@ -19,7 +19,7 @@ __all__ = ["fit", "mean_vectors"]
 def fit(config: TextVectorsConfig, data: TrainingData, context: FitContext) -> Retriever:
     """Trains words and values as `recsys.recall.word2vec.train` says, the terms of an item being a sentence.
 
-    Takes memory for 2 · (terms) · D numbers, for as many more as words share n-grams, and for 2 · N · D. Reproducible
+    Takes memory for 2 · (terms) · D numbers, for as many more as words share n-grams, and for 3 · N · D. Reproducible
     with one thread.
 
     Raises:
@@ -47,7 +47,9 @@ def mean_vectors(counts: sparse.csr_array, vectors: Floats, rarity: float) -> Fl
         rarity: a.
     """
     share = np.bincount(counts.indices, counts.data, minlength=counts.shape[1]) / max(float(counts.sum()), 1.0)
-    weighted: Floats = counts @ (of_length_one(vectors) * (rarity / (rarity + share))[:, None])
+    weights = (rarity / (rarity + share)).astype(np.float32)
+    # In float32 throughout: of many items, their vectors are the most that is held.
+    weighted: Floats = counts.astype(np.float32) @ (of_length_one(vectors) * weights[:, None])
     return weighted
 
 

@@ -22,8 +22,9 @@ def test_every_route_has_a_row_and_only_routes_have():
 @pytest.mark.parametrize("text", EXAMPLES)
 def test_an_example_is_part_of_a_configuration(text):
     given = parse(text, "recall.md").value
-    given["data"]["interactions"] = {"path": "events.csv"}
-    config = Config.model_validate({"name": "example", "workspace": "w", **given, "split": {"kind": "per_user"}})
+    data = {**given.get("data", {}), "interactions": {"path": "events.csv"}}
+    rest = {"name": "example", "workspace": "w", "split": {"kind": "per_user"}}
+    config = Config.model_validate({**rest, **given, "data": data})
     assert set(config.routes) == set(given["routes"])
 
 

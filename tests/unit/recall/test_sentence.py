@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_texts_go_in_parts_and_each_part_is_announced(catalogue, monkeypatch, he
     for one, two in zip(whole.retrieve(batch, 10), parts.retrieve(batch, 10), strict=True):
         np.testing.assert_array_equal(one, two)
     assert said == [f"sentence: {n} of 10 texts" for n in (4, 8, 10)]
+
+
+def test_memory_is_that_of_three_tables(catalogue, heard, monkeypatch):
+    size, dim = 6000, 384
+    vectors = np.random.default_rng(0).normal(size=(4096, dim)).astype(np.float32)
+    model = sys.modules["sentence_transformers"].SentenceTransformer
+    monkeypatch.setattr(model, "encode", lambda self, texts, **options: vectors[: len(texts)])
+    data = catalogue(title=[f"w{n}" for n in range(size)])
+    tracemalloc.start()
+    fit_route(CONFIG, data, FitContext(0, None, None, lambda line: None, None))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3.3 * size * dim * 4
 
 
 def test_a_model_that_gives_no_numbers_is_refused(catalogue, asked, heard, monkeypatch):
