@@ -4,16 +4,39 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from recsys.ranking.settings.crossing import DeepFMConfig
-from recsys.ranking.settings.linear import FMConfig, LRConfig
+from recsys.ranking.settings.crossing import AFMConfig, DeepFMConfig, FNNConfig, NFMConfig, PNNConfig
+from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
 from recsys.ranking.settings.sequences import DINConfig
 from recsys.settings import Settings
 from recsys.training.config import TrainingConfig
 
-__all__ = ["DINConfig", "DeepFMConfig", "FMConfig", "LRConfig", "RankerConfig", "RankingConfig", "SamplesConfig"]
+__all__ = [
+    "AFMConfig",
+    "DINConfig",
+    "DeepFMConfig",
+    "FFMConfig",
+    "FMConfig",
+    "FNNConfig",
+    "FwFMConfig",
+    "LRConfig",
+    "NFMConfig",
+    "PNNConfig",
+    "RankerConfig",
+    "RankingConfig",
+    "SamplesConfig",
+]
 
 RankerConfig = Annotated[
-    LRConfig | FMConfig | DeepFMConfig | DINConfig,
+    LRConfig
+    | FMConfig
+    | FFMConfig
+    | FwFMConfig
+    | FNNConfig
+    | PNNConfig
+    | DeepFMConfig
+    | NFMConfig
+    | AFMConfig
+    | DINConfig,
     Field(discriminator="kind"),
 ]
 

@@ -15,6 +15,12 @@ RANKERS: dict[str, str] = {
     "lr": "recsys.ranking.lr",
     "fm": "recsys.ranking.fm",
     "deepfm": "recsys.ranking.deepfm",
+    "ffm": "recsys.ranking.ffm",
+    "fwfm": "recsys.ranking.fwfm",
+    "fnn": "recsys.ranking.fnn",
+    "pnn": "recsys.ranking.pnn",
+    "nfm": "recsys.ranking.nfm",
+    "afm": "recsys.ranking.afm",
     "din": "recsys.ranking.din",
 }
 """Modules, imported when they are needed: all of them need torch."""

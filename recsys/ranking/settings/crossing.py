@@ -2,12 +2,50 @@
 
 from typing import Literal
 
-from recsys.ranking.settings.base import NetworkSettings
+from pydantic import NonNegativeInt, PositiveInt
 
-__all__ = ["DeepFMConfig"]
+from recsys.ranking.settings.base import Activation, Dropout, EmbeddingSettings, NetworkSettings, Norm
+
+__all__ = ["AFMConfig", "DeepFMConfig", "FNNConfig", "NFMConfig", "PNNConfig"]
 
 
 class DeepFMConfig(NetworkSettings):
     """FM and a deep network on shared embeddings (Guo 2017)."""
 
     kind: Literal["deepfm"]
+
+
+class FNNConfig(NetworkSettings):
+    """A network on the vectors of a factorisation machine that is trained first (Zhang 2016)."""
+
+    kind: Literal["fnn"]
+    activation: Activation = "tanh"
+    """Between the layers."""
+    pretrain_epochs: NonNegativeInt = 1
+    """Passes of the factorisation machine over the samples before the network learns; 0: none."""
+
+
+class PNNConfig(NetworkSettings):
+    """A network on the vectors and on their products by pairs (Qu 2016)."""
+
+    kind: Literal["pnn"]
+    product: Literal["inner", "outer", "both"] = "inner"
+    """`inner`: ⟨v_i, v_j⟩ of every pair; `outer`: the matrix v·vᵀ of the sum v of all vectors."""
+
+
+class NFMConfig(NetworkSettings):
+    """A network on the sum of all pairs' products (He and Chua 2017)."""
+
+    kind: Literal["nfm"]
+    norm: Norm = "batch"
+    """Normalisation of the pooled pairs and before each activation: over the batch, over the layer, or none."""
+
+
+class AFMConfig(EmbeddingSettings):
+    """A factorisation machine that attends to some pairs more than to others (Xiao 2017)."""
+
+    kind: Literal["afm"]
+    attention_dim: PositiveInt = 16
+    """Width of the layer that weighs a pair."""
+    dropout: Dropout = 0.2
+    """On the pooled pairs."""
