@@ -15,6 +15,7 @@ BENCHMARKS = {
     "click": "benchmarks.click",
     "world": "benchmarks.world",
     "item2vec": "benchmarks.item2vec",
+    "index": "benchmarks.index",
     "new_items": "benchmarks.new_items",
     "gowalla": "benchmarks.gowalla",
     "amazon_beauty": "benchmarks.amazon_beauty",

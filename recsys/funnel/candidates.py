@@ -115,16 +115,21 @@ def _ask(
     retriever: Retriever, queries: QueryBatch, excluded: Codes, k: int, allowed: Codes | None
 ) -> tuple[Codes, Floats]:
     """A route's list without the excluded items, never shorter for it."""
-    codes = np.full((len(queries), k), -1, dtype=np.int32)
-    scores = np.full((len(queries), k), -np.inf, dtype=np.float32)
     extra = (excluded >= 0).sum(axis=1)
 
-    def answer(rows: NDArray[np.intp]) -> None:
+    def answered(asked: QueryBatch, rows: NDArray[np.intp] | slice) -> tuple[Codes, Floats]:
         # A list longer by the number of excluded items holds k others, if there are as many.
         longer = k + int(extra[rows].max(initial=0))
-        asked = queries if len(rows) == len(queries) else queries.take(rows)
         found, values = retriever.retrieve(asked, longer, allowed=allowed)
-        codes[rows], scores[rows] = keep_first(found, values, ~contains(excluded[rows], found), k)
+        return keep_first(found, values, ~contains(excluded[rows], found), k)
+
+    if len(queries) <= _CHUNK:
+        return answered(queries, slice(None))
+    codes = np.empty((len(queries), k), dtype=np.int32)
+    scores = np.empty((len(queries), k), dtype=np.float32)
+
+    def answer(rows: NDArray[np.intp]) -> None:
+        codes[rows], scores[rows] = answered(queries.take(rows), rows)
 
     map_chunks(answer, list(_chunks(extra)))
     return codes, scores
@@ -132,9 +137,6 @@ def _ask(
 
 def _chunks(extra: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     """Positions of requests in chunks of similar over-fetch: one long history must not lengthen every list."""
-    if len(extra) <= _CHUNK:
-        yield np.arange(len(extra))
-        return
     order = np.argsort(extra, kind="stable")
     for start in range(0, len(order), _CHUNK):
         yield order[start : start + _CHUNK]

@@ -97,10 +97,15 @@ class PooledEncoder:
     def encode(self, queries: QueryBatch) -> Floats:
         """See `QueryEncoder`."""
         weights = recent_weights(queries, len(self._vectors), self._history, self._decay)
-        total = np.asarray(weights.sum(axis=1)).reshape(-1, 1)
         sums: Floats = weights @ self._vectors
-        size = np.linalg.norm(sums, axis=1, keepdims=True) if self._normalise else total
-        return np.where((total > 0) & (size > 0), sums / np.maximum(size, 1e-12), np.float32(np.nan)).astype(np.float32)
+        if self._normalise:
+            size = np.sqrt(np.einsum("bd,bd->b", sums, sums, optimize=False))
+        else:
+            rows = np.repeat(np.arange(len(queries)), np.diff(weights.indptr))
+            size = np.bincount(rows, weights.data, len(queries)).astype(np.float32)
+        size[size == 0] = np.nan
+        sums /= size[:, None]
+        return sums
 
     def save(self, folder: Path) -> None:
         """See `QueryEncoder`."""

@@ -77,11 +77,8 @@ class VectorIndex:
 
     def _keep(self, vectors: Floats) -> None:
         """Vectors as FAISS holds them, where it does: they stand in memory once."""
-        index = self._structure.index
-        shared = isinstance(self._structure.spec, FlatIndex) and vectors.size
-        self.vectors: Floats = (
-            faiss.rev_swig_ptr(index.get_xb(), vectors.size).reshape(vectors.shape) if shared else vectors
-        )
+        held = self._structure.vectors
+        self.vectors: Floats = vectors if held is None else held[:, : vectors.shape[1]]
 
     @property
     def spec(self) -> IndexSpec:
@@ -105,12 +102,14 @@ class VectorIndex:
         Returns:
             codes `(B, k)` and scores `(B, k)`, best first, ties to the smaller code, padded with −1 and −inf.
         """
-        queries, finite = self._asked(queries)
+        queries, broken = self._asked(queries)
         if self._removed is not None:
             left = np.flatnonzero(~self._removed).astype(np.int32)
             allowed = left if allowed is None else allowed[~self._removed[allowed]]
         codes, scores = self._search(queries, k, allowed)
-        return np.where(finite, codes, np.int32(-1)), np.where(finite, scores, np.float32(-np.inf))
+        if len(broken):
+            codes[broken], scores[broken] = -1, -np.inf
+        return codes, scores
 
     def _search(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
         exact = isinstance(self.spec, FlatIndex)
@@ -128,16 +127,15 @@ class VectorIndex:
     def _flat(self, queries: Floats, k: int) -> tuple[Codes, Floats]:
         # One more than asked shows whether the last place is tied; such a row is settled over all items.
         scores, codes = self._found(queries, k + 1, None)
-        order = np.lexsort((codes, -scores), axis=1)[:, :k]
-        best: Floats = np.take_along_axis(scores, order, axis=1)
-        found: Codes = np.take_along_axis(codes, order, axis=1)
-        for row in np.flatnonzero(scores[:, k] == scores[:, k - 1]):
-            found[row], best[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, None))
-        return found, best
+        open_ended = np.flatnonzero(scores[:, k] == scores[:, k - 1])
+        codes, scores = _in_order(codes, scores, k)
+        for row in open_ended:
+            codes[row], scores[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, None))
+        return codes, scores
 
     def _some(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
         selected = None
-        wanted = self._structure.fetched(k)
+        wanted = k
         if allowed is not None:
             selected = np.zeros(len(self.vectors), dtype=bool)
             selected[allowed] = True
@@ -147,15 +145,13 @@ class VectorIndex:
         scores, codes = self._found(queries, min(wanted, len(self.vectors)), selected)
         if selected is not None:
             codes[~selected[codes]] = -1
-        if not self._structure.scores:
+        if self._structure.radius:
             scores = self._score(queries, codes)
         scores[codes < 0] = -np.inf
-        order = np.lexsort((codes, -scores), axis=1)[:, :k]
-        best: Floats = np.take_along_axis(scores, order, axis=1)
-        found: Codes = np.take_along_axis(codes, order, axis=1)
-        for row in np.flatnonzero(found[:, -1] < 0):
-            found[row], best[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, allowed))
-        return found, best
+        codes, scores = _in_order(codes, scores, k)
+        for row in np.flatnonzero(codes[:, -1] < 0):
+            codes[row], scores[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, allowed))
+        return codes, scores
 
     @property
     def _searched(self) -> Structure:
@@ -173,11 +169,12 @@ class VectorIndex:
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
         """`(B, C)` scores of items `(B, C)` for queries `(B, D)`; −inf at −1 and for what finds nothing."""
-        queries, finite = self._asked(queries)
+        queries, broken = self._asked(queries)
         scores = self._score(queries, codes)
         if self._removed is not None:
             scores[self._removed[codes] & (codes >= 0)] = -np.inf
-        return np.where(finite, scores, np.float32(-np.inf))
+        scores[broken] = -np.inf
+        return scores
 
     def _score(self, queries: Floats, codes: Codes) -> Floats:
         vectors = self.vectors[np.maximum(codes, 0)]
@@ -197,11 +194,14 @@ class VectorIndex:
         distances: Floats = lengths + np.einsum("bd,bd->b", queries, queries)[:, None] - 2 * products
         return -distances
 
-    def _asked(self, queries: Floats) -> tuple[Floats, NDArray[np.bool_]]:
-        """The queries with zeros for those that are not finite, and `(B, 1)` which are."""
-        finite = np.asarray(np.isfinite(queries).all(axis=1, keepdims=True))
-        asked = np.ascontiguousarray(np.where(finite, queries, 0.0), dtype=np.float32)
-        return _of_length_one(asked) if self.metric == "cosine" else asked, finite
+    def _asked(self, queries: Floats) -> tuple[Floats, NDArray[np.intp]]:
+        """The queries with zeros for those that are not finite, and the rows of these."""
+        asked = np.ascontiguousarray(queries, dtype=np.float32)
+        broken = np.flatnonzero(~np.isfinite(asked).all(axis=1))
+        if len(broken):
+            asked = asked.copy()
+            asked[broken] = 0.0
+        return _of_length_one(asked) if self.metric == "cosine" else asked, broken
 
     def add(self, vectors: Floats) -> None:
         """Gives further items the codes from N on. Clusters and codes stay those trained on the first items.
@@ -254,7 +254,7 @@ class VectorIndex:
             "removed": [] if self._removed is None else np.flatnonzero(self._removed).tolist(),
         }
         if not isinstance(self.spec, FlatIndex):
-            data = faiss.serialize_index(self._structure.index).tobytes()
+            data = faiss.serialize_index(self._structure.base).tobytes()
             (folder / "index.faiss").write_bytes(data)
             described |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         (folder / "index.json").write_text(json.dumps(described) + "\n", encoding="utf-8")
@@ -304,7 +304,18 @@ def _read_structure(
         index = faiss.deserialize_index(np.frombuffer(data, dtype=np.uint8))
     except RuntimeError as error:
         raise ValueError(f"index.faiss: {error}") from error
-    return checked(index, spec, _faiss_metric(metric), *vectors.shape)
+    return checked(index, spec, _faiss_metric(metric), vectors)
+
+
+def _in_order(codes: Codes, scores: Floats, k: int) -> tuple[Codes, Floats]:
+    """The best `k` of each row, best first, ties to the smaller code; FAISS has most rows in order already."""
+    mixed = np.flatnonzero((scores[:, 1:] >= scores[:, :-1]).any(axis=1))
+    if len(mixed) == 0:
+        return codes[:, :k], scores[:, :k]
+    order = np.lexsort((codes[mixed], -scores[mixed]), axis=1)
+    codes[mixed] = np.take_along_axis(codes[mixed], order, axis=1)
+    scores[mixed] = np.take_along_axis(scores[mixed], order, axis=1)
+    return codes[:, :k], scores[:, :k]
 
 
 def _faiss_metric(metric: Metric) -> int:

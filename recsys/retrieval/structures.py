@@ -25,6 +25,7 @@ _SQ = {
     "8bit": faiss.ScalarQuantizer.QT_8bit,
     "fp16": faiss.ScalarQuantizer.QT_fp16,
 }
+_CODED = (PQIndex, IVFPQIndex, SQIndex)
 _CLASSES = {
     "flat": faiss.IndexFlat,
     "ivf": faiss.IndexIVFFlat,
@@ -41,7 +42,7 @@ class Structure:
 
     Attributes:
         spec: what was built, with the numbers that were left to be chosen.
-        index: of FAISS.
+        index: of FAISS; with codes, what puts the items they find in order by their vectors, which it holds.
         width: numbers of a vector as it has them; at the end zeros, for parts of one length, or `radius`.
         selects: whether a search can be limited to some items.
         radius: above 0: products are searched as distances. Every vector v has one number more, √(radius² − ‖v‖²), and
@@ -56,13 +57,22 @@ class Structure:
     radius: float = 0.0
 
     @property
-    def scores(self) -> bool:
-        """Whether what it gives with the items are their scores; not if it knows codes, or distances, of them."""
-        return not self.radius and not isinstance(self.spec, PQIndex | IVFPQIndex | SQIndex)
+    def base(self) -> Any:  # noqa: ANN401
+        """What finds items: all of the index that is not their vectors."""
+        return faiss.downcast_index(self.index.base_index) if isinstance(self.spec, _CODED) else self.index
 
-    def fetched(self, k: int) -> int:
-        """How many items to find for a list of k, before their vectors put them in order."""
-        return math.ceil(k * self.spec.refine) if isinstance(self.spec, PQIndex | IVFPQIndex | SQIndex) else k
+    @property
+    def vectors(self) -> Floats | None:
+        """`(N, width)` the vectors that FAISS holds, not a copy; `None` if it holds none as they are."""
+        if isinstance(self.spec, FlatIndex):
+            flat = self.index
+        elif isinstance(self.spec, _CODED):
+            flat = faiss.downcast_index(self.index.refine_index)
+        else:
+            return None
+        size = flat.ntotal * self.width
+        held: Floats = faiss.rev_swig_ptr(flat.get_xb(), size) if size else np.empty(0, dtype=np.float32)
+        return held.reshape(flat.ntotal, self.width)
 
     def search(self, queries: Floats, k: int, selected: NDArray[np.bool_] | None) -> tuple[Floats, NDArray[np.int64]]:
         """Distances or products `(B, k)` and items `(B, k)`, −1 where there are no more.
@@ -106,6 +116,9 @@ def build(vectors: Floats, spec: IndexSpec, metric: int, *, seed: int) -> Struct
     radius = float(np.linalg.norm(vectors, axis=1).max()) if width > dim and isinstance(spec, HNSWIndex) else 0.0
     index = _empty(spec, width, own, seed)
     rows = _rows(vectors, width, radius)
+    if isinstance(spec, _CODED):
+        index = faiss.IndexRefineFlat(index)
+        index.k_factor = spec.refine
     if not index.is_trained:
         index.train(rows)
     index.add(rows)
@@ -130,8 +143,12 @@ def _rows(vectors: Floats, width: int, radius: float) -> Floats:
 
 def widened(vectors: Floats, width: int) -> Floats:
     """With zeros at the end, which change no product and no distance; the same array if it is wide enough."""
-    missing = width - vectors.shape[1]
-    return np.pad(vectors, ((0, 0), (0, missing))) if missing else vectors
+    items, dim = vectors.shape
+    if dim == width:
+        return vectors
+    wide = np.zeros((items, width), dtype=np.float32)
+    wide[:, :dim] = vectors
+    return wide
 
 
 def effort(spec: IndexSpec, items: int) -> list[int]:
@@ -151,12 +168,12 @@ def with_effort(structure: Structure, number: int) -> Structure:
     spec = structure.spec
     name = "ef_search" if isinstance(spec, HNSWIndex) else "nprobe"
     changed = spec.model_copy(update={name: number})
-    _set_effort(structure.index, changed)
+    _set_effort(structure.base, changed)
     return replace(structure, spec=changed)
 
 
-def checked(index: object, spec: IndexSpec, metric: int, items: int, dim: int) -> Structure:
-    """A structure that was read, if it is what it should be.
+def checked(index: object, spec: IndexSpec, metric: int, vectors: Floats) -> Structure:
+    """A structure whose base was read, if that is what it should be for these vectors `(N, D)`.
 
     Raises:
         ValueError: it is not, in words.
@@ -164,6 +181,7 @@ def checked(index: object, spec: IndexSpec, metric: int, items: int, dim: int) -
     expected = _CLASSES[spec.kind]
     if not isinstance(index, expected):
         raise ValueError(f"a {type(index).__name__}, expected {expected.__name__}")
+    items, dim = vectors.shape
     width, own = _shape(spec, metric, dim)
     wanted_of = {"d": width, "ntotal": items, "metric_type": own}
     for what, wanted in wanted_of.items():
@@ -174,6 +192,11 @@ def checked(index: object, spec: IndexSpec, metric: int, items: int, dim: int) -
     # The first vector has the length that all of them were given.
     lifted = own != metric and items > 0
     radius = float(np.linalg.norm(getattr(index, "reconstruct")(0))) if lifted else 0.0  # noqa: B009  has no type
+    if isinstance(spec, _CODED):
+        rows = widened(vectors, width)
+        refined = faiss.IndexRefineFlat(index, faiss.swig_ptr(rows))
+        refined.k_factor = spec.refine
+        return Structure(spec, refined, width, not isinstance(spec, PQIndex))
     return Structure(spec, index, width, not isinstance(spec, PQIndex), radius)
 
 
@@ -181,9 +204,12 @@ def on_gpu(structure: Structure) -> Structure | None:
     """A copy in the memory of the first GPU; `None` for kinds that have none there."""
     if structure.spec.kind not in ("flat", "ivf", "ivf_pq"):
         return None
-    index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, structure.index)
+    index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, structure.base)
     _set_effort(index, structure.spec)
-    return Structure(structure.spec, index, structure.width, selects=False)
+    if isinstance(structure.spec, IVFPQIndex):
+        index = faiss.IndexRefine(index, structure.index.refine_index)
+        index.k_factor = structure.spec.refine
+    return replace(structure, index=index, selects=False)
 
 
 def _settled(spec: IndexSpec, items: int, dim: int) -> IndexSpec:
@@ -240,12 +266,16 @@ def _set_effort(index: Any, spec: IndexSpec) -> None:  # noqa: ANN401
 
 
 def _parameters(spec: IndexSpec, share: float, selector: Any) -> Any:  # noqa: ANN401
+    """Of a search among a share of the items."""
     match spec:
         case IVFIndex() | IVFPQIndex():
             kind = faiss.IVFPQSearchParameters if isinstance(spec, IVFPQIndex) else faiss.SearchParametersIVF
             assert spec.nlist is not None
-            return kind(sel=selector, nprobe=min(math.ceil(spec.nprobe / share), spec.nlist))
+            found = kind(sel=selector, nprobe=min(math.ceil(spec.nprobe / share), spec.nlist))
         case HNSWIndex():
-            return faiss.SearchParametersHNSW(sel=selector, efSearch=math.ceil(spec.ef_search / share))
+            found = faiss.SearchParametersHNSW(sel=selector, efSearch=math.ceil(spec.ef_search / share))
         case _:
-            return faiss.SearchParameters(sel=selector)
+            found = faiss.SearchParameters(sel=selector)
+    if isinstance(spec, _CODED):
+        return faiss.IndexRefineSearchParameters(k_factor=spec.refine, base_index_params=found)
+    return found

@@ -114,7 +114,8 @@ def test_fused_scores_are_weighted_reciprocal_ranks():
 def test_one_long_history_does_not_lengthen_the_lists_of_other_chunks():
     made = generator(Policy(exclude_seen="always"))
     made.generate(batch([[0] * 20] + [[1]] * 256))
-    assert made.retrievers["a"].asked == [5 + 1, 5 + 20]
+    # Chunks are answered side by side.
+    assert sorted(made.retrievers["a"].asked) == [5 + 1, 5 + 20]
 
 
 def test_withheld_puts_policy_and_blocked_together():
