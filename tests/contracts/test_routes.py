@@ -30,7 +30,6 @@ from recsys.recall.settings.two_tower import (
     SimpleXConfig,
     YouTubeDNNConfig,
 )
-from recsys.recall.word2vec.config import Word2VecSettings
 from recsys.retrieval.registry import load_retriever, save_retriever
 
 USERS, ITEMS, STEPS = 60, 22, 12
@@ -44,7 +43,7 @@ def tower(model, **options):
     return model.model_validate({"kind": kind, "training": EVENTS, **TOWERS, **options})
 
 
-WORDS = Word2VecSettings(embedding_dim=16, window=2, epochs=40, learning_rate=0.05)
+WORDS = {"embedding_dim": 16, "window": 2, "epochs": 40, "learning_rate": 0.05}
 CONFIGS = {
     "popular": PopularConfig(kind="popular"),
     "segment_popular": SegmentPopularConfig(kind="segment_popular", field="group"),
@@ -60,7 +59,7 @@ CONFIGS = {
     "node2vec": Node2VecConfig(kind="node2vec", training=WORDS, query_decay=0.8),
     "bm25": BM25Config(kind="bm25"),
     "tfidf": TFIDFConfig(kind="tfidf"),
-    "text_vectors": TextVectorsConfig(kind="text_vectors", training=WORDS.model_dump(), subwords={}),
+    "text_vectors": TextVectorsConfig(kind="text_vectors", training=WORDS, subwords={}),
     "sentence": SentenceConfig(kind="sentence", model="model"),
     "als": ALSConfig(kind="als", embedding_dim=8),
     "bpr": BPRConfig(kind="bpr", embedding_dim=16),

@@ -12,12 +12,26 @@ from recsys.recall.word2vec.config import Word2VecSettings
 __all__ = ["DeepWalkConfig", "Item2VecConfig", "Node2VecConfig", "VectorsConfig"]
 
 
+class HistoryTraining(Word2VecSettings):
+    """Of histories, which are few and short: more passes."""
+
+    epochs: PositiveInt = 20
+    """Passes over the histories."""
+
+
+class WalkTraining(Word2VecSettings):
+    """Of walks, of which there are as many as are asked for."""
+
+    epochs: PositiveInt = 2
+    """Passes over the walks."""
+
+
 class VectorsConfig(VectorRouteSettings):
     """What these routes share: a request is the decayed mean of its history's vectors."""
 
     distance_settings = ("query_decay",)
 
-    training: Word2VecSettings = Word2VecSettings(epochs=20)
+    training: Word2VecSettings = Word2VecSettings()
     """How the vectors are trained."""
     candidates: Literal["input", "output"] = "input"
     """Which vectors items are found by: `input`, by cosine, gives items in the same contexts; `output` those that
@@ -39,6 +53,8 @@ class Item2VecConfig(VectorsConfig):
     """Histories as sentences, items as words (Barkan 2016). Without order they are shuffled anew in every epoch."""
 
     kind: Literal["item2vec"]
+    training: HistoryTraining = HistoryTraining()
+    """How the vectors are trained."""
 
 
 class _WalkConfig(VectorsConfig):
@@ -48,7 +64,7 @@ class _WalkConfig(VectorsConfig):
     """Walks from every item."""
     walk_length: Annotated[int, Field(ge=2)] = 20
     """Items of a walk."""
-    training: Word2VecSettings = Word2VecSettings(epochs=2)
+    training: WalkTraining = WalkTraining()
     """How the vectors are trained."""
     popularity_penalty: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Exponent on the count of the item walked to: 0 goes where most went."""

@@ -11,9 +11,8 @@ from recsys.features.history import Events, Histories
 from recsys.recall.base import FitContext, TrainingData
 from recsys.recall.item2vec import ShuffledCorpus
 from recsys.recall.registry import fit_route
-from recsys.recall.settings.sequences import Item2VecConfig
+from recsys.recall.settings.sequences import DeepWalkConfig, Item2VecConfig
 from recsys.recall.walks import WalkCorpus, _aliases, item_graph
-from recsys.recall.word2vec.config import Word2VecSettings
 
 EDGES = np.array(
     [
@@ -95,6 +94,11 @@ def test_a_shuffled_corpus_gives_the_same_sets_in_another_order_each_time():
 def test_items_below_the_minimum_are_not_found_by_cosine(tmp_path):
     data = training([[0, 1, 0, 1, 2]] * 3, 4)
     context = FitContext(0, tmp_path, lambda name, value, step: None, print, None)
-    config = Item2VecConfig(kind="item2vec", training=Word2VecSettings(min_count=100))
+    config = Item2VecConfig(kind="item2vec", training={"min_count": 100})
     with pytest.raises(DataError, match="no token occurs 100 times"):
         fit_route(config, data, context)
+
+
+def test_what_is_left_out_of_the_training_has_the_routes_own_default():
+    assert Item2VecConfig(kind="item2vec", training={"window": 3}).training.epochs == 20
+    assert DeepWalkConfig(kind="deepwalk", training={"window": 3}).training.epochs == 2
