@@ -9,19 +9,27 @@ from recsys.retrieval.index import VectorIndex
 RNG = np.random.default_rng(5)
 
 
-@pytest.mark.parametrize("batch", [1, 19, 20, 64])
-def test_repeated_vectors_tie_whatever_the_batch(batch):
-    # Past some batch size FAISS multiplies matrices instead; sums must not come out in another order for the same pair.
+@pytest.mark.parametrize("metric", ["inner_product", "cosine", "l2"])
+@pytest.mark.parametrize("batch", [1, 19, 20, 64, 300])
+def test_repeated_vectors_tie_whatever_the_batch(batch, metric):
+    # Past some batch size FAISS multiplies matrices instead, and sums come out in another order for the same pair.
     vectors = RNG.standard_normal((90, 33)).astype(np.float32)[RNG.integers(0, 90, 500)]
     queries = RNG.standard_normal((batch, 33)).astype(np.float32)
-    index = VectorIndex(vectors)
+    index = VectorIndex(vectors, metric=metric)
     codes, scores = index.search(queries, 40)
     for row in range(batch):
         alone, _ = index.search(queries[row : row + 1], 40)
         assert alone[0].tolist() == codes[row].tolist()
-    best = -np.sort(-(queries.astype(np.float64) @ vectors.T.astype(np.float64)), axis=1)[:, :40]
+    wide, asked = vectors.astype(np.float64), queries.astype(np.float64)
+    if metric == "cosine":
+        wide, asked = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (wide, asked))
+    exact = -((asked[:, None] - wide) ** 2).sum(2) if metric == "l2" else asked @ wide.T
+    best = -np.sort(-exact, axis=1)[:, :40]
     np.testing.assert_allclose(scores, best, rtol=1e-4, atol=1e-4)
     assert (np.diff(codes, axis=1)[np.diff(scores, axis=1) == 0] > 0).all()
+    same = (vectors[codes[:, 1:]] == vectors[codes[:, :-1]]).all(axis=2)
+    assert same.any()
+    assert (np.diff(codes, axis=1)[same] > 0).all()
 
 
 @pytest.mark.parametrize("allowed", [None, np.arange(40, dtype=np.int32)])
