@@ -82,9 +82,9 @@ class VectorIndex:
 
     def _keep(self, vectors: Floats) -> None:
         """Vectors as FAISS holds them, where it does: they stand in memory once."""
-        self._longest = np.float32(np.linalg.norm(vectors, axis=1).max(initial=0.0))
         held = self._structure.vectors
         self.vectors: Floats = vectors if held is None else held[:, : vectors.shape[1]]
+        self._longest = np.float32(np.linalg.norm(self.vectors, axis=1).max(initial=0.0))
 
     @property
     def spec(self) -> IndexSpec:
@@ -231,7 +231,7 @@ class VectorIndex:
     def add(self, vectors: Floats) -> None:
         """Gives further items the codes from N on. Clusters and codes stay those trained on the first items.
 
-        Not while another thread searches.
+        Not while another thread searches; `vectors` taken before are not to be used after.
 
         Raises:
             DataError: the vectors have another length.
@@ -241,10 +241,12 @@ class VectorIndex:
         rows = np.ascontiguousarray(vectors, dtype=np.float32)
         if self.metric == "cosine":
             rows = _of_length_one(rows)
+        # Before FAISS moves what it holds.
+        every = np.concatenate([self.vectors, rows])
         self._structure.add(rows)
         if self._removed is not None:
             self._removed = np.append(self._removed, np.zeros(len(rows), dtype=bool))
-        self._keep(np.concatenate([self.vectors, rows]))
+        self._keep(every)
 
     def remove(self, codes: Codes) -> None:
         """Never finds these items again; the others keep their codes, and memory is not given back.

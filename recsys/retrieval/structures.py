@@ -63,16 +63,19 @@ class Structure:
 
     @property
     def vectors(self) -> Floats | None:
-        """`(N, width)` the vectors that FAISS holds, not a copy; `None` if it holds none as they are."""
+        """`(N, width)` the vectors that FAISS holds, not a copy; `None` if it holds none as they are.
+
+        They keep the index alive, but `add` moves them: what was taken before is then no longer theirs.
+        """
         if isinstance(self.spec, FlatIndex):
             flat = self.index
         elif isinstance(self.spec, _CODED):
             flat = faiss.downcast_index(self.index.refine_index)
         else:
             return None
-        size = flat.ntotal * self.width
-        held: Floats = faiss.rev_swig_ptr(flat.get_xb(), size) if size else np.empty(0, dtype=np.float32)
-        return held.reshape(flat.ntotal, self.width)
+        if flat.ntotal == 0:
+            return np.empty((0, self.width), dtype=np.float32)
+        return np.asarray(_Held(self.index, int(flat.get_xb()), (flat.ntotal, self.width)))
 
     def search(self, queries: Floats, k: int, selected: NDArray[np.bool_] | None) -> tuple[Floats, NDArray[np.int64]]:
         """Distances or products `(B, k)` and items `(B, k)`, −1 where there are no more.
@@ -96,6 +99,14 @@ class Structure:
     def add(self, vectors: Floats) -> None:
         """Appends vectors `(M, D)`."""
         self.index.add(_rows(vectors, self.width, self.radius))
+
+
+class _Held:
+    """Memory of an index as numpy takes it: an array of it refers to the index, so that it is not freed before."""
+
+    def __init__(self, index: object, address: int, shape: tuple[int, int]) -> None:
+        self.index = index
+        self.__array_interface__ = {"data": (address, True), "shape": shape, "typestr": "<f4", "version": 3}
 
 
 def build(vectors: Floats, spec: IndexSpec, metric: int, *, seed: int) -> Structure:

@@ -1,5 +1,6 @@
 """What every kind of index promises, against brute force."""
 
+import gc
 import json
 import shutil
 
@@ -265,8 +266,20 @@ def test_an_exact_index_holds_its_vectors_once():
     index = VectorIndex(VECTORS)
     held = index._structure.index.get_xb()
     assert index.vectors.__array_interface__["data"][0] == int(held)
-    index.add(VECTORS[:3])
-    np.testing.assert_array_equal(index.vectors, np.concatenate([VECTORS, VECTORS[:3]]))
+    for _ in range(5):
+        index.add(VECTORS)
+    np.testing.assert_array_equal(index.vectors, np.concatenate([VECTORS] * 6))
+
+
+@pytest.mark.parametrize("name", ["flat", "sq", "pq"])
+def test_vectors_outlive_their_index(name):
+    vectors = VectorIndex(VECTORS, spec(name)).vectors
+    gc.collect()
+    spoilt = [np.full((ITEMS, DIM), np.nan, np.float32) for _ in range(5)]
+    np.testing.assert_array_equal(vectors, VECTORS)
+    assert np.isnan(spoilt[0]).all()
+    with pytest.raises(ValueError, match="read-only"):
+        vectors[0] = 0
 
 
 def test_without_a_gpu_it_says_so():
