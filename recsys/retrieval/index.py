@@ -17,13 +17,11 @@ from recsys.errors import ArtifactError, DataError
 from recsys.features.batch import Codes, Floats
 from recsys.retrieval.config import FlatIndex, IndexSpec
 from recsys.retrieval.static import read_array
-from recsys.retrieval.structures import Structure, build, checked, on_gpu, with_effort
+from recsys.retrieval.structures import Structure, build, checked, longest, on_gpu, with_effort
 from recsys.retrieval.topk import only, top_k
 
 __all__ = ["FLAT", "Metric", "VectorIndex"]
 
-# One thread a search: in request threads more of them fight over the cores. FAISS also hangs after a fork: spawn.
-faiss.omp_set_num_threads(1)
 # From so many numbers in the queries on, whole matrices are multiplied: with FAISS's own 128,000 a batch of 256 queries
 # of 256 numbers takes six times as long. A single query of up to 2,048 numbers is quicker without.
 faiss.cvar.distance_compute_blas_threshold = 2048
@@ -37,7 +35,6 @@ _NOISE = np.float32(1e-6)
 """Of the lengths of query and vector: what rounding does to their product."""
 _OVERHEAD = 4096
 """Bytes a structure may take for an item on top of twice its vector; a file of more is not read."""
-_JSON_BYTES = 2**16
 
 
 class VectorIndex:
@@ -84,7 +81,7 @@ class VectorIndex:
         """Vectors as FAISS holds them, where it does: they stand in memory once."""
         held = self._structure.vectors
         self.vectors: Floats = vectors if held is None else held[:, : vectors.shape[1]]
-        self._longest = np.float32(np.linalg.norm(self.vectors, axis=1).max(initial=0.0))
+        self._longest: float | None = None
 
     @property
     def spec(self) -> IndexSpec:
@@ -113,7 +110,7 @@ class VectorIndex:
             left = np.flatnonzero(~self._removed).astype(np.int32)
             allowed = left if allowed is None else allowed[~self._removed[allowed]]
         codes, scores = self._search(queries, k, allowed)
-        if len(broken):
+        if broken is not None:
             codes[broken], scores[broken] = -1, -np.inf
         return codes, scores
 
@@ -132,8 +129,10 @@ class VectorIndex:
 
     def _flat(self, queries: Floats, k: int) -> tuple[Codes, Floats]:
         # One more than asked shows whether the last place is tied; such a row is settled over all items.
-        scores, codes = self._found(queries, k + 1, None)
+        scores, codes = self._found(self._able(k + 1), queries, k + 1, None)
         near = scores[:, :-1] - scores[:, 1:] <= self._noise(queries)
+        if not near.any():
+            return codes[:, :k], scores[:, :k]
         rows, places = np.nonzero(_either(near))
         if len(rows):
             scores[rows, places] = self._score(queries[rows], codes[rows, places][:, None])[:, 0]
@@ -146,6 +145,8 @@ class VectorIndex:
     def _noise(self, queries: Floats) -> Floats:
         """`(B, 1)` how much the scores of equal vectors may differ: by the batch, sums come out in other orders."""
         lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries))[:, None]
+        if self._longest is None:
+            self._longest = longest(self.vectors)
         size: Floats = (lengths + self._longest) ** 2 if self.metric == "l2" else lengths * self._longest
         return _NOISE * size
 
@@ -160,36 +161,44 @@ class VectorIndex:
 
     def _some(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
         selected = None
-        wanted = k
         if allowed is not None:
             selected = np.zeros(len(self.vectors), dtype=bool)
             selected[allowed] = True
-            if not self._searched.selects:
-                # By half more than the share says, as the best are not spread evenly.
-                wanted = math.ceil(1.5 * wanted * len(selected) / len(allowed))
-        scores, codes = self._found(queries, min(wanted, len(self.vectors)), selected)
+        structure, wanted = self._chosen(k, len(self.vectors) if allowed is None else len(allowed))
+        scores, codes = self._found(structure, queries, wanted, selected)
         if selected is not None:
             codes[~selected[codes]] = -1
-        if self._structure.radius:
-            scores = self._score(queries, codes)
-        scores[codes < 0] = -np.inf
+        missing = codes < 0
+        if not missing.any():
+            return _in_order(codes, scores, k)
+        scores[missing] = -np.inf
         codes, scores = _in_order(codes, scores, k)
         for row in np.flatnonzero(codes[:, -1] < 0):
             codes[row], scores[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, allowed))
         return codes, scores
 
-    @property
-    def _searched(self) -> Structure:
-        return self._structure if self._gpu is None else self._gpu
+    def _chosen(self, k: int, qualify: int) -> tuple[Structure, int]:
+        """What is to be searched for how many items, so that `k` of those that qualify are among them."""
+        # By half more than the share says, as the best are not spread evenly.
+        spread = min(math.ceil(1.5 * k * len(self.vectors) / qualify), len(self.vectors))
+        filtered = qualify < len(self.vectors)
+        structure = self._able(spread if filtered else k)
+        return structure, spread if filtered and not structure.selects else k
 
-    def _found(self, queries: Floats, k: int, selected: NDArray[np.bool_] | None) -> tuple[Floats, Codes]:
+    def _able(self, k: int) -> Structure:
+        """The structure on the GPU, if there is one and it gives lists of this length."""
+        return self._structure if self._gpu is None or k > self._gpu.most else self._gpu
+
+    def _found(
+        self, structure: Structure, queries: Floats, k: int, selected: NDArray[np.bool_] | None
+    ) -> tuple[Floats, Codes]:
         """Scores and codes as the structure has them, in its own order."""
-        if self._gpu is None:
-            values, codes = self._structure.search(queries, k, selected)
-        else:
+        if structure is self._gpu:
             # Of a GPU's resources one search makes use at a time.
             with self._gpu_lock:
-                values, codes = self._gpu.search(queries, k, None)
+                values, codes = structure.search(queries, k, None)
+        else:
+            values, codes = structure.search(queries, k, selected)
         return -values if self.metric == "l2" else values, codes.astype(np.int32)
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
@@ -198,7 +207,8 @@ class VectorIndex:
         scores = self._score(queries, codes)
         if self._removed is not None:
             scores[self._removed[codes] & (codes >= 0)] = -np.inf
-        scores[broken] = -np.inf
+        if broken is not None:
+            scores[broken] = -np.inf
         return scores
 
     def _score(self, queries: Floats, codes: Codes) -> Floats:
@@ -219,11 +229,14 @@ class VectorIndex:
         distances: Floats = lengths + np.einsum("bd,bd->b", queries, queries)[:, None] - 2 * products
         return -distances
 
-    def _asked(self, queries: Floats) -> tuple[Floats, NDArray[np.intp]]:
-        """The queries with zeros for those that are not finite, and the rows of these."""
+    def _asked(self, queries: Floats) -> tuple[Floats, NDArray[np.intp] | None]:
+        """The queries with zeros for those that are not finite, and the rows of these, if there are any."""
         asked = np.ascontiguousarray(queries, dtype=np.float32)
-        broken = np.flatnonzero(~np.isfinite(asked).all(axis=1))
-        if len(broken):
+        if asked.ndim != 2 or asked.shape[1] != self.vectors.shape[1]:
+            raise DataError(f"index: found queries of shape {asked.shape}, expected (B, {self.vectors.shape[1]})")
+        broken = None
+        if not np.isfinite(asked).all():
+            broken = np.flatnonzero(~np.isfinite(asked).all(axis=1))
             asked = asked.copy()
             asked[broken] = 0.0
         return _of_length_one(asked) if self.metric == "cosine" else asked, broken
@@ -343,9 +356,10 @@ def _either(near: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _in_order(codes: Codes, scores: Floats, k: int) -> tuple[Codes, Floats]:
     """The best `k` of each row, best first, ties to the smaller code; FAISS has most rows in order already."""
-    mixed = np.flatnonzero((scores[:, 1:] >= scores[:, :-1]).any(axis=1))
-    if len(mixed) == 0:
+    rising = scores[:, 1:] >= scores[:, :-1]
+    if not rising.any():
         return codes[:, :k], scores[:, :k]
+    mixed = np.flatnonzero(rising.any(axis=1))
     order = np.lexsort((codes[mixed], -scores[mixed]), axis=1)
     codes[mixed] = np.take_along_axis(codes[mixed], order, axis=1)
     scores[mixed] = np.take_along_axis(scores[mixed], order, axis=1)

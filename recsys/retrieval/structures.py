@@ -12,7 +12,7 @@ from recsys.errors import ConfigError
 from recsys.features.batch import Floats
 from recsys.retrieval.config import FlatIndex, HNSWIndex, IndexSpec, IVFIndex, IVFPQIndex, PQIndex, SQIndex
 
-__all__ = ["EXACT_BELOW", "Structure", "build", "checked", "effort", "on_gpu", "with_effort"]
+__all__ = ["EXACT_BELOW", "Structure", "build", "checked", "effort", "longest", "on_gpu", "with_effort"]
 
 # Its stubs lack half of what is used here.
 faiss: Any = typed_faiss
@@ -20,6 +20,8 @@ EXACT_BELOW = 1_000
 """Fewer items are looked at one and all, whatever the settings say."""
 _POINTS = 39
 """Vectors for every centroid, below which FAISS finds clusters poorly trained."""
+_GPU_LIST = 2048
+"""Length of the longest list a GPU finds."""
 _SQ = {
     "4bit": faiss.ScalarQuantizer.QT_4bit,
     "8bit": faiss.ScalarQuantizer.QT_8bit,
@@ -45,9 +47,11 @@ class Structure:
         index: of FAISS; with codes, what puts the items they find in order by their vectors, which it holds.
         width: numbers of a vector as it has them; at the end zeros, for parts of one length, or `radius`.
         selects: whether a search can be limited to some items.
-        radius: above 0: products are searched as distances. Every vector v has one number more, √(radius² − ‖v‖²), and
-            queries a zero, so that the nearest has the largest product (Bachrach 2014, section 3). A graph needs this:
-            by products long vectors would be everybody's neighbours, and short ones out of reach.
+        radius: above 0: a graph of products is built of distances. Every vector v has one number more,
+            √(radius² − ‖v‖²), and queries a zero, so that the nearest has the largest product (Bachrach 2014, section
+            3): by products long vectors would be everybody's neighbours, and short ones out of reach. Searched it is
+            by products, which go the same way.
+        most: length of the longest list it gives.
     """
 
     spec: IndexSpec
@@ -55,6 +59,7 @@ class Structure:
     width: int
     selects: bool
     radius: float = 0.0
+    most: int = 2**31 - 1
 
     @property
     def base(self) -> Any:  # noqa: ANN401
@@ -67,12 +72,15 @@ class Structure:
 
         They keep the index alive, but `add` moves them: what was taken before is then no longer theirs.
         """
-        if isinstance(self.spec, FlatIndex):
-            flat = self.index
-        elif isinstance(self.spec, _CODED):
-            flat = faiss.downcast_index(self.index.refine_index)
-        else:
-            return None
+        match self.spec:
+            case FlatIndex():
+                flat = self.index
+            case HNSWIndex():
+                flat = faiss.downcast_index(self.index.storage)
+            case IVFIndex():
+                return None
+            case _:
+                flat = faiss.downcast_index(self.index.refine_index)
         if flat.ntotal == 0:
             return np.empty((0, self.width), dtype=np.float32)
         return np.asarray(_Held(self.index, int(flat.get_xb()), (flat.ntotal, self.width)))
@@ -86,6 +94,7 @@ class Structure:
             selected: `(N,)` which items qualify; the fewer, the more effort, so that as many of the best are found.
                 Without effect where `selects` is false.
         """
+        _single_threaded()
         queries = widened(queries, self.width)
         if selected is None or not self.selects:
             found: tuple[Floats, NDArray[np.int64]] = self.index.search(queries, k)
@@ -98,7 +107,7 @@ class Structure:
 
     def add(self, vectors: Floats) -> None:
         """Appends vectors `(M, D)`."""
-        self.index.add(_rows(vectors, self.width, self.radius))
+        _append(self.index, _rows(vectors, self.width, self.radius), lifted=self.radius > 0)
 
 
 class _Held:
@@ -121,27 +130,58 @@ def build(vectors: Floats, spec: IndexSpec, metric: int, *, seed: int) -> Struct
     Raises:
         ConfigError: the vectors are shorter than the parts they are to be cut into.
     """
+    _single_threaded()
     items, dim = vectors.shape
     spec = _settled(spec, items, dim)
-    width, own = _shape(spec, metric, dim)
-    radius = float(np.linalg.norm(vectors, axis=1).max()) if width > dim and isinstance(spec, HNSWIndex) else 0.0
-    index = _empty(spec, width, own, seed)
+    width = _width(spec, metric, dim)
+    lifted = width > dim and isinstance(spec, HNSWIndex)
+    # Where all are zeros any radius does.
+    radius = (longest(vectors) or 1.0) if lifted else 0.0
+    index = _empty(spec, width, metric, seed)
     rows = _rows(vectors, width, radius)
     if isinstance(spec, _CODED):
         index = faiss.IndexRefineFlat(index)
         index.k_factor = spec.refine
     if not index.is_trained:
         index.train(rows)
-    index.add(rows)
+    _append(index, rows, lifted=lifted)
     return Structure(spec, index, width, not isinstance(spec, PQIndex), radius)
 
 
-def _shape(spec: IndexSpec, metric: int, dim: int) -> tuple[int, int]:
-    """Numbers of a vector in the structure, and the structure's own metric."""
+def _single_threaded() -> None:
+    """One thread a search: in request threads more of them fight over the cores, and builds would differ.
+
+    Each thread of the process has a number of its own, so that it is set wherever FAISS is about to work.
+    """
+    faiss.omp_set_num_threads(1)
+
+
+def longest(vectors: Floats) -> float:
+    """The length of the longest of the vectors `(N, D)`."""
+    return math.sqrt(np.einsum("nd,nd->n", vectors, vectors).max(initial=0.0))
+
+
+def _append(index: Any, rows: Floats, *, lifted: bool) -> None:  # noqa: ANN401
+    """Adds rows; to a graph that is searched by products, by their distances."""
+    if lifted:
+        _measure(index, faiss.METRIC_L2)
+    index.add(rows)
+    if lifted:
+        _measure(index, faiss.METRIC_INNER_PRODUCT)
+
+
+def _measure(graph: Any, metric: int) -> None:  # noqa: ANN401
+    """Changes what the graph and its vectors go by."""
+    graph.metric_type = graph.storage.metric_type = metric
+    graph.hnsw.is_similarity = metric == faiss.METRIC_INNER_PRODUCT
+
+
+def _width(spec: IndexSpec, metric: int, dim: int) -> int:
+    """Numbers of a vector in the structure."""
     if isinstance(spec, HNSWIndex) and metric == faiss.METRIC_INNER_PRODUCT:
-        return dim + 1, faiss.METRIC_L2
+        return dim + 1
     parts = (spec.m or 1) if isinstance(spec, PQIndex | IVFPQIndex) else 1
-    return math.ceil(dim / parts) * parts, metric
+    return math.ceil(dim / parts) * parts
 
 
 def _rows(vectors: Floats, width: int, radius: float) -> Floats:
@@ -193,15 +233,15 @@ def checked(index: object, spec: IndexSpec, metric: int, vectors: Floats) -> Str
     if not isinstance(index, expected):
         raise ValueError(f"a {type(index).__name__}, expected {expected.__name__}")
     items, dim = vectors.shape
-    width, own = _shape(spec, metric, dim)
-    wanted_of = {"d": width, "ntotal": items, "metric_type": own}
+    width = _width(spec, metric, dim)
+    wanted_of = {"d": width, "ntotal": items, "metric_type": metric}
     for what, wanted in wanted_of.items():
         found = getattr(index, what)
         if found != wanted:
             raise ValueError(f"{what} {found}, expected {wanted}")
     _set_effort(index, spec)
     # The first vector has the length that all of them were given.
-    lifted = own != metric and items > 0
+    lifted = isinstance(spec, HNSWIndex) and width > dim
     radius = float(np.linalg.norm(getattr(index, "reconstruct")(0))) if lifted else 0.0  # noqa: B009  has no type
     if isinstance(spec, _CODED):
         rows = widened(vectors, width)
@@ -212,15 +252,20 @@ def checked(index: object, spec: IndexSpec, metric: int, vectors: Floats) -> Str
 
 
 def on_gpu(structure: Structure) -> Structure | None:
-    """A copy in the memory of the first GPU; `None` for kinds that have none there."""
-    if structure.spec.kind not in ("flat", "ivf", "ivf_pq"):
+    """A copy in the memory of the first GPU; `None` for kinds that have none there, or not of such codes."""
+    spec = structure.spec
+    if not isinstance(spec, FlatIndex | IVFIndex | IVFPQIndex):
         return None
-    index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, structure.base)
-    _set_effort(index, structure.spec)
-    if isinstance(structure.spec, IVFPQIndex):
-        index = faiss.IndexRefine(index, structure.index.refine_index)
-        index.k_factor = structure.spec.refine
-    return replace(structure, index=index, selects=False)
+    try:
+        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), 0, structure.base)
+    except RuntimeError:
+        return None
+    _set_effort(index, spec)
+    if not isinstance(spec, IVFPQIndex):
+        return replace(structure, index=index, selects=False, most=_GPU_LIST)
+    refined = faiss.IndexRefine(index, structure.index.refine_index)
+    refined.k_factor = spec.refine
+    return replace(structure, index=refined, selects=False, most=int(_GPU_LIST / spec.refine))
 
 
 def _settled(spec: IndexSpec, items: int, dim: int) -> IndexSpec:
