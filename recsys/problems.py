@@ -129,7 +129,8 @@ _LIMITS = {
 def _finding(error: Mapping[str, Any], data: object) -> _Finding:
     kind, context = str(error["type"]), error.get("ctx", {})
     path = _real(error["loc"], data, kind)
-    if kind.startswith("union_tag"):
+    # A word may stand for the mapping of its kind.
+    if kind.startswith("union_tag") and not isinstance(_value_at(data, path), str):
         path = (*path, str(context["discriminator"]).strip("'"))
     return _Finding(path, kind, error["input"], context, str(error["msg"]))
 

@@ -183,6 +183,18 @@ CONTRADICTIONS = [
         "routes.two.user_fields.1: found 'jined', expected a field of features.user; did you mean joined?",
     ),
     (
+        {"routes": {"two": {"kind": "als", "index": "hnws"}}},
+        "routes.two.index: found 'hnws', expected one of flat, ivf, hnsw, pq, ivf_pq, sq, auto; did you mean hnsw?",
+    ),
+    (
+        {"routes": {"two": {"kind": "als", "index": {"kind": 3}}}},
+        "routes.two.index.kind: found 3, expected one of flat, ivf, hnsw, pq, ivf_pq, sq, auto",
+    ),
+    (
+        {"routes": {"two": {"kind": "als", "index": {"nprobe": 3}}}},
+        "routes.two.index.kind: required, but missing; expected one of flat, ivf, hnsw, pq, ivf_pq, sq, auto",
+    ),
+    (
         {"routes": {"two": {"kind": "dssm", "user_fields": ["user_id"]}}},
         "routes.two.user_fields.0: found 'user_id', expected a field of features.user; known are age, joined",
     ),
