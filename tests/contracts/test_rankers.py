@@ -14,6 +14,8 @@ from recsys.losses.pointwise import bce
 from recsys.ranking.base import select_inputs
 from recsys.ranking.configs import (
     AFMConfig,
+    DCNConfig,
+    DCNv2Config,
     DeepFMConfig,
     DINConfig,
     FFMConfig,
@@ -43,6 +45,8 @@ CONFIGS = {
     "pnn": PNNConfig(kind="pnn", **NETWORK, product="both", activation="gelu"),
     "nfm": NFMConfig(kind="nfm", **NETWORK),
     "afm": AFMConfig(kind="afm", **VECTORS, attention_dim=8, dropout=0.0),
+    "dcn": DCNConfig(kind="dcn", **NETWORK),
+    "dcnv2": DCNv2Config(kind="dcnv2", **NETWORK, cross_layers=2, rank=4, experts=2),
     "din": DINConfig(kind="din", **NETWORK, attention_hidden=(8,)),
 }
 """Without dropout, so that training mode can be compared too."""
@@ -56,6 +60,8 @@ FLOORS = {
     "pnn": 0.9,
     "nfm": 0.9,
     "afm": 0.9,
+    "dcn": 0.85,
+    "dcnv2": 0.85,
     "din": 0.75,
 }
 """AUC on unseen requests of `planted`, a margin below the lowest of ten seeds. The planted logits themselves have 0.94
@@ -227,7 +233,8 @@ def test_scores_are_as_large_as_the_rate_says(learned):
 
 def test_starts_at_the_rate_of_the_labels(kind, spec):
     samples = planted(spec, 100, np.random.default_rng(0))
-    model = build_ranker(CONFIGS[kind], spec).eval()
+    with seeded(0):
+        model = build_ranker(CONFIGS[kind], spec).eval()
     model.fit_inputs(samples)
     probabilities = 1 / (1 + np.exp(-predict(model, samples)))
     np.testing.assert_allclose(probabilities, samples.labels.mean(), atol=2e-3)
@@ -273,7 +280,7 @@ def _size(*_, out_shape, **__):
 
 WORK = {torch.ops.aten.embedding: _size, torch.ops.aten.mul: _size}
 """What counts beside matrix products: numbers gathered and numbers multiplied one by one."""
-CROSSED = {"ffm", "pnn", "afm"}
+CROSSED = {"ffm", "pnn", "afm", "dcnv2"}
 """Rankers that look at each field of the request again beside each candidate: by their definition, not by accident."""
 
 
