@@ -13,7 +13,7 @@ from recsys.errors import ArtifactError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import Arrays, Codes, Field, Floats, InputSpec, QueryBatch
 from recsys.features.onnx import OnnxGraph
-from recsys.retrieval.recency import recent_weights
+from recsys.retrieval.recency import recent_items, recent_weights
 from recsys.retrieval.static import read_array
 
 __all__ = ["ENCODERS", "FoldInEncoder", "OnnxQueryEncoder", "PooledEncoder", "QueryEncoder", "whitened"]
@@ -96,16 +96,24 @@ class PooledEncoder:
 
     def encode(self, queries: QueryBatch) -> Floats:
         """See `QueryEncoder`."""
-        weights = recent_weights(queries, len(self._vectors), self._history, self._decay)
-        sums: Floats = weights @ self._vectors
+        sums, size = self._sums(queries)
         if self._normalise:
             size = np.sqrt(np.einsum("bd,bd->b", sums, sums, optimize=False))
-        else:
-            rows = np.repeat(np.arange(len(queries)), np.diff(weights.indptr))
-            size = np.bincount(rows, weights.data, len(queries)).astype(np.float32)
         size[size == 0] = np.nan
         sums /= size[:, None]
         return sums
+
+    def _sums(self, queries: QueryBatch) -> tuple[Floats, Floats]:
+        """`(B, D)` the vectors of each history, weighted and added up, and `(B,)` the weights added up."""
+        if len(queries) == 1:
+            # A sparse matrix takes longer to make than this; the sum comes out in the same order.
+            items, weights, _ = recent_items(queries, self._history, self._decay)
+            products = self._vectors[items] * weights[:, None]
+            return products.sum(axis=0, keepdims=True), weights.sum(keepdims=True)
+        matrix = recent_weights(queries, len(self._vectors), self._history, self._decay)
+        sums: Floats = matrix @ self._vectors
+        rows = np.repeat(np.arange(len(queries)), np.diff(matrix.indptr))
+        return sums, np.bincount(rows, matrix.data, len(queries)).astype(np.float32)
 
     def save(self, folder: Path) -> None:
         """See `QueryEncoder`."""

@@ -102,3 +102,11 @@ def test_confidences_of_other_items_are_refused(tmp_path):
     np.save(tmp_path / "alpha.npy", ALPHA[1:])
     with pytest.raises(ArtifactError, match=r"alpha\.npy: expected 40 float32"):
         FoldInEncoder.load(tmp_path, {})
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_many_requests_are_pooled_as_one_at_a_time(normalise):
+    encoder = PooledEncoder(VECTORS, decay=0.7, history=6, normalise=normalise)
+    together = encoder.encode(asked(HISTORIES))
+    alone = np.concatenate([encoder.encode(asked([history])) for history in HISTORIES])
+    assert_allclose(alone, together, rtol=1e-6)
