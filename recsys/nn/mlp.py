@@ -14,13 +14,13 @@ __all__ = ["MLP", "SplitLinear"]
 class SplitLinear(nn.Module):
     """A linear layer over [request, candidate] that multiplies the request part once a request.
 
-    W·[r, c] + b = W_r·r + (W_c·c + b): `(B, R)` and `(B, C, K)` to `(B, C, H)`. R may be 0.
+    W·[r, c] + b = W_r·r + (W_c·c + b): `(B, R)` and `(B, C, K)` to `(B, C, H)`. R may be 0, and b left out.
     """
 
-    def __init__(self, request: int, candidate: int, out: int) -> None:
+    def __init__(self, request: int, candidate: int, out: int, *, bias: bool = True) -> None:
         super().__init__()
         self.request = nn.Linear(request, out, bias=False) if request else None
-        self.candidate = nn.Linear(candidate, out)
+        self.candidate = nn.Linear(candidate, out, bias=bias)
         bound = (request + candidate) ** -0.5  # as one layer of both widths would start
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -54,7 +54,7 @@ class MLP(nn.Module):
         request: width R of the request side; may be 0.
         candidate: width K of the candidate side.
         hidden: widths of the hidden layers; at least one.
-        out: width T of the output.
+        out: width T of the output; `None` for no output layer: the last hidden layer is given, T its width.
         activation: one of `ACTIVATIONS`.
         dropout: after every hidden layer.
         norm: one of `NORMS`, before every activation.
@@ -66,7 +66,7 @@ class MLP(nn.Module):
         candidate: int,
         hidden: Sequence[int],
         *,
-        out: int = 1,
+        out: int | None = 1,
         activation: str = "relu",
         dropout: float = 0.0,
         norm: str = "none",
@@ -75,7 +75,7 @@ class MLP(nn.Module):
         if not hidden:
             raise ValueError("hidden is empty; expected the width of at least one hidden layer")
         self.first = SplitLinear(request, candidate, hidden[0])
-        widths = (*hidden, out)
+        widths = hidden if out is None else (*hidden, out)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(
             _Block(width, activation=activation, dropout=dropout, norm=norm) for width in hidden
@@ -87,6 +87,7 @@ class MLP(nn.Module):
         The mask only keeps padding out of batch statistics.
         """
         x: Tensor = self.first(request, candidate)
-        for block, layer in zip(self.blocks, self.layers, strict=True):
-            x = layer(block(x, mask))
+        for block, layer in itertools.zip_longest(self.blocks, self.layers):
+            x = block(x, mask)
+            x = x if layer is None else layer(x)
         return x

@@ -4,7 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from recsys.ranking.settings.crossing import AFMConfig, DeepFMConfig, FNNConfig, NFMConfig, PNNConfig
+from recsys.ranking.settings.crossing import (
+    AFMConfig,
+    DCNConfig,
+    DCNv2Config,
+    DeepFMConfig,
+    FNNConfig,
+    NFMConfig,
+    PNNConfig,
+)
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
 from recsys.ranking.settings.sequences import DINConfig
 from recsys.settings import Settings
@@ -12,6 +20,8 @@ from recsys.training.config import TrainingConfig
 
 __all__ = [
     "AFMConfig",
+    "DCNConfig",
+    "DCNv2Config",
     "DINConfig",
     "DeepFMConfig",
     "FFMConfig",
@@ -36,6 +46,8 @@ RankerConfig = Annotated[
     | DeepFMConfig
     | NFMConfig
     | AFMConfig
+    | DCNConfig
+    | DCNv2Config
     | DINConfig,
     Field(discriminator="kind"),
 ]

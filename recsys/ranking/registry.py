@@ -21,6 +21,8 @@ RANKERS: dict[str, str] = {
     "pnn": "recsys.ranking.pnn",
     "nfm": "recsys.ranking.nfm",
     "afm": "recsys.ranking.afm",
+    "dcn": "recsys.ranking.dcn",
+    "dcnv2": "recsys.ranking.dcnv2",
     "din": "recsys.ranking.din",
 }
 """Modules, imported when they are needed: all of them need torch."""

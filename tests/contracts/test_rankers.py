@@ -60,8 +60,8 @@ FLOORS = {
     "pnn": 0.9,
     "nfm": 0.9,
     "afm": 0.9,
-    "dcn": 0.85,
-    "dcnv2": 0.85,
+    "dcn": 0.88,
+    "dcnv2": 0.9,
     "din": 0.75,
 }
 """AUC on unseen requests of `planted`, a margin below the lowest of ten seeds. The planted logits themselves have 0.94

@@ -1,12 +1,21 @@
 """Settings of deep networks that cross their inputs."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
+from recsys.problems import Problem
 from recsys.ranking.settings.base import Activation, Dropout, EmbeddingSettings, NetworkSettings, Norm
 
-__all__ = ["AFMConfig", "DeepFMConfig", "FNNConfig", "NFMConfig", "PNNConfig"]
+__all__ = [
+    "AFMConfig",
+    "DCNConfig",
+    "DCNv2Config",
+    "DeepFMConfig",
+    "FNNConfig",
+    "NFMConfig",
+    "PNNConfig",
+]
 
 
 class DeepFMConfig(NetworkSettings):
@@ -49,3 +58,32 @@ class AFMConfig(EmbeddingSettings):
     """Width of the layer that weighs a pair."""
     dropout: Dropout = 0.2
     """On the pooled pairs."""
+
+
+class DCNConfig(NetworkSettings):
+    """A network of explicit crosses, one vector a layer, beside a deep one (Wang 2017)."""
+
+    kind: Literal["dcn"]
+    cross_layers: PositiveInt = 3
+    """Layers of crosses; each makes polynomials of one degree more."""
+
+
+class DCNv2Config(NetworkSettings):
+    """A network of explicit crosses, one matrix a layer, beside a deep one or below it (Wang 2021)."""
+
+    kind: Literal["dcnv2"]
+    cross_layers: PositiveInt = 3
+    """Layers of crosses; each makes polynomials of one degree more."""
+    structure: Literal["parallel", "stacked"] = "parallel"
+    """Whether the deep network reads the inputs, as the crosses do, or what the crosses made of them."""
+    rank: PositiveInt | None = None
+    """Of the matrices; `null`: full."""
+    experts: PositiveInt = 1
+    """Low-rank matrices a layer, among which a gate chooses by input; more than one needs a `rank`."""
+
+    @model_validator(mode="after")
+    def _experts_have_a_rank(self) -> Self:
+        if self.experts > 1 and self.rank is None:
+            what = f"found {self.experts} without a rank; set rank, such as 32, or leave one expert"
+            raise Problem(what, at=("experts",))
+        return self

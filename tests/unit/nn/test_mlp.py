@@ -67,3 +67,10 @@ def test_layer_norm_stands_before_the_activation():
 def test_no_hidden_layer_is_refused():
     with pytest.raises(ValueError, match=r"^hidden is empty; expected the width of at least one hidden layer$"):
         MLP(1, 1, ())
+
+
+def test_without_an_output_layer_it_gives_its_last_hidden_one():
+    found = MLP(4, 2, (6, 3), out=None).eval()
+    assert len(found.layers) == 1
+    expected = torch.relu(found.layers[0](torch.relu(found.first(REQUEST, CANDIDATE))))
+    torch.testing.assert_close(found(REQUEST, CANDIDATE), expected)
