@@ -96,23 +96,25 @@ def _own_pairs(vectors: Tensor) -> Tensor:
     return 0.5 * (every - same)
 
 
-def pair_products(request: Tensor, candidate: Tensor) -> tuple[Tensor, Tensor]:
+def pair_products(request: Tensor, candidate: Tensor, *, squares: bool = False) -> tuple[Tensor, Tensor]:
     """v_i ∘ v_j of all pairs i < j, those of two request fields apart.
 
     Args:
         request: `(B, F, D)`.
         candidate: `(B, C, G, D)`.
+        squares: whether v_i ∘ v_i are among them.
 
     Returns:
-        `(B, F(F−1)/2, D)`, and `(B, C, F·G + G(G−1)/2, D)`: request with candidate, then candidate with candidate.
+        `(B, F(F−1)/2, D)`, and `(B, C, F·G + G(G−1)/2, D)`: request with candidate, then candidate with candidate; F
+        and G more of them with squares.
     """
     mixed = request.unsqueeze(1).unsqueeze(3) * candidate.unsqueeze(2)
-    return _products(request), torch.cat([mixed.flatten(2, 3), _products(candidate)], dim=2)
+    return _products(request, squares), torch.cat([mixed.flatten(2, 3), _products(candidate, squares)], dim=2)
 
 
-def _products(vectors: Tensor) -> Tensor:
-    """`(…, K, D)` to `(…, K(K−1)/2, D)`."""
-    first, second = above_diagonal(vectors.shape[-2])
+def _products(vectors: Tensor, squares: bool) -> Tensor:
+    """`(…, K, D)` to `(…, K(K−1)/2, D)`, or `(…, K(K+1)/2, D)` with squares."""
+    first, second = above_diagonal(vectors.shape[-2], diagonal=squares)
     return vectors[..., first, :] * vectors[..., second, :]
 
 

@@ -6,12 +6,14 @@ from pydantic import Field, NonNegativeInt
 
 from recsys.ranking.settings.crossing import (
     AFMConfig,
+    AutoIntConfig,
     DCNConfig,
     DCNv2Config,
     DeepFMConfig,
     FNNConfig,
     NFMConfig,
     PNNConfig,
+    XDeepFMConfig,
 )
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
 from recsys.ranking.settings.sequences import DINConfig
@@ -20,6 +22,7 @@ from recsys.training.config import TrainingConfig
 
 __all__ = [
     "AFMConfig",
+    "AutoIntConfig",
     "DCNConfig",
     "DCNv2Config",
     "DINConfig",
@@ -34,6 +37,7 @@ __all__ = [
     "RankerConfig",
     "RankingConfig",
     "SamplesConfig",
+    "XDeepFMConfig",
 ]
 
 RankerConfig = Annotated[
@@ -48,6 +52,8 @@ RankerConfig = Annotated[
     | AFMConfig
     | DCNConfig
     | DCNv2Config
+    | XDeepFMConfig
+    | AutoIntConfig
     | DINConfig,
     Field(discriminator="kind"),
 ]

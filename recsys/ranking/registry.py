@@ -23,6 +23,8 @@ RANKERS: dict[str, str] = {
     "afm": "recsys.ranking.afm",
     "dcn": "recsys.ranking.dcn",
     "dcnv2": "recsys.ranking.dcnv2",
+    "xdeepfm": "recsys.ranking.xdeepfm",
+    "autoint": "recsys.ranking.autoint",
     "din": "recsys.ranking.din",
 }
 """Modules, imported when they are needed: all of them need torch."""

@@ -14,6 +14,7 @@ from recsys.losses.pointwise import bce
 from recsys.ranking.base import select_inputs
 from recsys.ranking.configs import (
     AFMConfig,
+    AutoIntConfig,
     DCNConfig,
     DCNv2Config,
     DeepFMConfig,
@@ -25,6 +26,7 @@ from recsys.ranking.configs import (
     LRConfig,
     NFMConfig,
     PNNConfig,
+    XDeepFMConfig,
 )
 from recsys.ranking.registry import RANKERS, build_ranker
 from recsys.release.export import TOLERANCE, check_parity, export_onnx, random_inputs
@@ -47,6 +49,8 @@ CONFIGS = {
     "afm": AFMConfig(kind="afm", **VECTORS, attention_dim=8, dropout=0.0),
     "dcn": DCNConfig(kind="dcn", **NETWORK),
     "dcnv2": DCNv2Config(kind="dcnv2", **NETWORK, cross_layers=2, rank=4, experts=2),
+    "xdeepfm": XDeepFMConfig(kind="xdeepfm", **NETWORK, maps=(6, 5)),
+    "autoint": AutoIntConfig(kind="autoint", **NETWORK, attention_layers=2, head_dim=3),
     "din": DINConfig(kind="din", **NETWORK, attention_hidden=(8,)),
 }
 """Without dropout, so that training mode can be compared too."""
@@ -62,6 +66,8 @@ FLOORS = {
     "afm": 0.9,
     "dcn": 0.88,
     "dcnv2": 0.9,
+    "xdeepfm": 0.9,
+    "autoint": 0.86,
     "din": 0.75,
 }
 """AUC on unseen requests of `planted`, a margin below the lowest of ten seeds. The planted logits themselves have 0.94
@@ -280,7 +286,7 @@ def _size(*_, out_shape, **__):
 
 WORK = {torch.ops.aten.embedding: _size, torch.ops.aten.mul: _size}
 """What counts beside matrix products: numbers gathered and numbers multiplied one by one."""
-CROSSED = {"ffm", "pnn", "afm", "dcnv2"}
+CROSSED = {"ffm", "pnn", "afm", "dcnv2", "xdeepfm", "autoint"}
 """Rankers that look at each field of the request again beside each candidate: by their definition, not by accident."""
 
 

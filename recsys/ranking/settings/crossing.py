@@ -2,19 +2,21 @@
 
 from typing import Literal, Self
 
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from recsys.problems import Problem
 from recsys.ranking.settings.base import Activation, Dropout, EmbeddingSettings, NetworkSettings, Norm
 
 __all__ = [
     "AFMConfig",
+    "AutoIntConfig",
     "DCNConfig",
     "DCNv2Config",
     "DeepFMConfig",
     "FNNConfig",
     "NFMConfig",
     "PNNConfig",
+    "XDeepFMConfig",
 ]
 
 
@@ -87,3 +89,25 @@ class DCNv2Config(NetworkSettings):
             what = f"found {self.experts} without a rank; set rank, such as 32, or leave one expert"
             raise Problem(what, at=("experts",))
         return self
+
+
+class XDeepFMConfig(NetworkSettings):
+    """Explicit products of two, three and more inputs beside a deep network (Lian 2018)."""
+
+    kind: Literal["xdeepfm"]
+    maps: tuple[PositiveInt, ...] = Field((64, 64), min_length=1)
+    """Sums of weighted products a layer; the k-th layer's are of k + 1 inputs."""
+
+
+class AutoIntConfig(NetworkSettings):
+    """Inputs that attend to one another, beside a deep network (Song 2019)."""
+
+    kind: Literal["autoint"]
+    attention_layers: PositiveInt = 3
+    """Layers of attention."""
+    heads: PositiveInt = 2
+    """Of each layer."""
+    head_dim: PositiveInt = 16
+    """Numbers a head."""
+    hidden: tuple[PositiveInt, ...] = (128, 64)
+    """Widths of the layers of the network beside, the paper's AutoInt+; `[]`: none, its AutoInt."""

@@ -72,3 +72,14 @@ def test_products_are_those_of_all_pairs_with_the_request_apart(request_fields, 
     assert found.shape[2] == len(expected)
     for position, product in enumerate(expected):
         torch.testing.assert_close(found[:, :, position], product)
+
+
+@FIELDS
+def test_squares_are_among_the_products_when_asked_for(request_fields, candidate_fields):
+    request, candidate, every = sides(request_fields, candidate_fields, 5)
+    own, mixed = pair_products(request, candidate, squares=True)
+    found = torch.cat([own.unsqueeze(1).expand(-1, 3, -1, -1), mixed], dim=2)
+    both = itertools.combinations_with_replacement(range(request_fields + candidate_fields), 2)
+    order = sorted(both, key=lambda pair: (pair[1] >= request_fields, pair[0] >= request_fields))
+    expected = torch.stack([every[:, :, i] * every[:, :, j] for i, j in order], dim=2)
+    torch.testing.assert_close(found, expected)
