@@ -17,8 +17,8 @@ from recsys.errors import ArtifactError, DataError
 from recsys.features.batch import Codes, Floats
 from recsys.retrieval.config import FlatIndex, IndexSpec
 from recsys.retrieval.static import read_array
-from recsys.retrieval.structures import Structure, build, checked, longest, on_gpu, with_effort
-from recsys.retrieval.topk import only, top_k
+from recsys.retrieval.structures import Structure, build, checked, few, longest, on_gpu, with_effort
+from recsys.retrieval.topk import top_k
 
 __all__ = ["FLAT", "Metric", "VectorIndex"]
 
@@ -29,8 +29,6 @@ faiss.cvar.distance_compute_blas_threshold = 2048
 Metric = Literal["inner_product", "cosine", "l2"]
 FLAT = FlatIndex(kind="flat")
 _SPEC: TypeAdapter[IndexSpec] = TypeAdapter(IndexSpec)
-_FEW = 20_000
-"""So many allowed items are looked at one and all, faster than a structure finds them among the others."""
 _NOISE = np.float32(1e-6)
 """Of the lengths of query and vector: what rounding does to their product."""
 _OVERHEAD = 4096
@@ -117,13 +115,18 @@ class VectorIndex:
     def _search(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
         exact = isinstance(self.spec, FlatIndex)
         qualify = len(self.vectors) if allowed is None else len(allowed)
-        if k >= qualify or (allowed is not None and (exact or qualify <= _FEW)):
+        if k >= qualify or (allowed is not None and (exact or qualify <= few(self.spec, len(self.vectors)))):
             return self._exactly(queries, k, allowed)
         return self._flat(queries, k) if exact else self._some(queries, k, allowed)
 
     def _exactly(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
         if allowed is None or 2 * len(allowed) > len(self.vectors):
-            return top_k(only(self._scores(queries, self.vectors), allowed), k)
+            scores = self._scores(queries, self.vectors)
+            if allowed is not None:
+                others = np.ones(len(self.vectors), dtype=bool)
+                others[allowed] = False
+                scores[:, others] = -np.inf
+            return top_k(scores, k)
         found, scores = top_k(self._scores(queries, self.vectors[allowed]), k)
         return np.append(allowed, np.int32(-1))[found], scores
 

@@ -12,7 +12,7 @@ from recsys.errors import ConfigError
 from recsys.features.batch import Floats
 from recsys.retrieval.config import FlatIndex, HNSWIndex, IndexSpec, IVFIndex, IVFPQIndex, PQIndex, SQIndex
 
-__all__ = ["EXACT_BELOW", "Structure", "build", "checked", "effort", "longest", "on_gpu", "with_effort"]
+__all__ = ["EXACT_BELOW", "Structure", "build", "checked", "effort", "few", "longest", "on_gpu", "with_effort"]
 
 # Its stubs lack half of what is used here.
 faiss: Any = typed_faiss
@@ -20,6 +20,7 @@ EXACT_BELOW = 1_000
 """Fewer items are looked at one and all, whatever the settings say."""
 _POINTS = 39
 """Vectors for every centroid, below which FAISS finds clusters poorly trained."""
+_FEW = 20_000
 _GPU_LIST = 2048
 """Length of the longest list a GPU finds."""
 _SQ = {
@@ -202,6 +203,21 @@ def widened(vectors: Floats, width: int) -> Floats:
     return wide
 
 
+def few(spec: IndexSpec, items: int) -> int:
+    """So many allowed items are looked at one and all: quicker than finding them among the others, and exact.
+
+    A step through a graph takes as long as some 30 vectors in a row, and a filtered search `4 · ef_search / share` of
+    them: the same as for all that qualify at a share of √(128 · ef_search / items). Codes of `pq` cannot be filtered.
+    """
+    match spec:
+        case HNSWIndex():
+            return max(_FEW, math.isqrt(128 * spec.ef_search * items))
+        case PQIndex():
+            return max(_FEW, items // 4)
+        case _:
+            return _FEW
+
+
 def effort(spec: IndexSpec, items: int) -> list[int]:
     """The numbers to try where recall is measured, from little effort to much; none where there is no choice."""
     match spec:
@@ -329,7 +345,9 @@ def _parameters(spec: IndexSpec, share: float, selector: Any) -> Any:  # noqa: A
             assert spec.nlist is not None
             found = kind(sel=selector, nprobe=min(math.ceil(spec.nprobe / share), spec.nlist))
         case HNSWIndex():
-            found = faiss.SearchParametersHNSW(sel=selector, efSearch=math.ceil(spec.ef_search / share))
+            # Wider than the share says: the best that qualify lie farther apart than the best.
+            wider = min(1 / share**2, 4.0) / share
+            found = faiss.SearchParametersHNSW(sel=selector, efSearch=math.ceil(spec.ef_search * wider))
         case _:
             found = faiss.SearchParameters(sel=selector)
     if isinstance(spec, _CODED):

@@ -107,7 +107,7 @@ def test_the_best_are_found_with_their_own_scores(built):
 
 @pytest.mark.parametrize("share", [0.5, 0.05, 0.001])
 def test_filters_cost_no_recall(built, share, monkeypatch):
-    monkeypatch.setattr("recsys.retrieval.index._FEW", 0)
+    monkeypatch.setattr("recsys.retrieval.index.few", lambda spec, items: 0)
     name, metric, index = built
     allowed = np.sort(np.random.default_rng(5).choice(ITEMS, int(share * ITEMS), replace=False)).astype(np.int32)
     codes, scores = index.search(QUERIES, 6, allowed=allowed)
@@ -317,7 +317,7 @@ def test_without_a_gpu_it_says_so():
 
 @pytest.mark.parametrize(("every", "asked"), [(1, 60), (4, 1.5 * 60 * 4)])
 def test_lists_too_long_for_a_gpu_come_from_the_cpu(every, asked, monkeypatch):
-    monkeypatch.setattr("recsys.retrieval.index._FEW", 0)
+    monkeypatch.setattr("recsys.retrieval.index.few", lambda spec, items: 0)
     index = VectorIndex(VECTORS, spec("ivf"), seed=3)
     allowed = None if every == 1 else np.arange(0, ITEMS, every, dtype=np.int32)
     expected, _ = index.search(QUERIES, 60, allowed=allowed)
