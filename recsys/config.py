@@ -11,11 +11,12 @@ from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig, chosen_features
 from recsys.problems import Problem, Problems, unknown
-from recsys.ranking.configs import RankingConfig
+from recsys.ranking.configs import RankerConfig, RankingConfig, WideDeepConfig
 from recsys.recall.configs import RouteConfig
 from recsys.recall.settings.base import LogFacts
 from recsys.retrieval.config import FusionConfig
 from recsys.settings import Settings
+from recsys.yaml_text import KeyPath
 
 __all__ = ["Config", "EvaluationConfig", "PolicyConfig", "TrackingConfig"]
 
@@ -249,15 +250,23 @@ def _check_samples(config: Config) -> Iterator[Problem]:
 
 
 def _check_ranker_fields(config: Config) -> Iterator[Problem]:
-    if config.ranking is None or config.ranking.model.fields is None:
+    if config.ranking is None:
         return
     known = [f"{side}.{name}" for side, names in _inputs(config).items() for name in names]
     known += [f"history.{name}" for name in config.features.history.fields]
-    for position, field in enumerate(config.ranking.model.fields):
+    for keys, field in _named_inputs(config.ranking.model):
         if field not in known and not _is_route_input(field, config.routes):
             routes = [f"route.{name}.{what}" for name in (*config.routes, "fusion") for what in ("rank", "score")]
-            at = ("ranking", "model", "fields", position)
+            at = ("ranking", "model", *keys)
             yield Problem(unknown(field, [*known, *routes], noun="model input"), at=at)
+
+
+def _named_inputs(model: RankerConfig) -> Iterator[tuple[KeyPath, str]]:
+    """Inputs that a ranker's settings name, and where."""
+    yield from ((("fields", position), field) for position, field in enumerate(model.fields or ()))
+    if isinstance(model, WideDeepConfig):
+        for number, cross in enumerate(model.crosses):
+            yield from ((("crosses", number, position), field) for position, field in enumerate(cross))
 
 
 def _is_route_input(field: str, routes: Mapping[str, RouteConfig]) -> bool:

@@ -201,12 +201,13 @@ def side_by_side(vectors: tuple[Tensor, Tensor], numbers: tuple[Tensor, Tensor])
     )
 
 
-def network(config: NetworkSettings, request: int, candidate: int) -> MLP:
-    """The network of a ranker's settings, over a request and its candidates of these widths, to one logit."""
+def network(config: NetworkSettings, request: int, candidate: int, *, out: int | None = 1) -> MLP:
+    """The network of a ranker's settings, over a request and its candidates of these widths, to `out` as in `MLP`."""
     return MLP(
         request,
         candidate,
         config.hidden,
+        out=out,
         activation=config.activation,
         norm=config.norm,
         dropout=config.dropout,

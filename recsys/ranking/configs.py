@@ -10,9 +10,11 @@ from recsys.ranking.settings.crossing import (
     DCNConfig,
     DCNv2Config,
     DeepFMConfig,
+    FinalMLPConfig,
     FNNConfig,
     NFMConfig,
     PNNConfig,
+    WideDeepConfig,
     XDeepFMConfig,
 )
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
@@ -30,6 +32,7 @@ __all__ = [
     "FFMConfig",
     "FMConfig",
     "FNNConfig",
+    "FinalMLPConfig",
     "FwFMConfig",
     "LRConfig",
     "NFMConfig",
@@ -37,6 +40,7 @@ __all__ = [
     "RankerConfig",
     "RankingConfig",
     "SamplesConfig",
+    "WideDeepConfig",
     "XDeepFMConfig",
 ]
 
@@ -47,6 +51,7 @@ RankerConfig = Annotated[
     | FwFMConfig
     | FNNConfig
     | PNNConfig
+    | WideDeepConfig
     | DeepFMConfig
     | NFMConfig
     | AFMConfig
@@ -54,6 +59,7 @@ RankerConfig = Annotated[
     | DCNv2Config
     | XDeepFMConfig
     | AutoIntConfig
+    | FinalMLPConfig
     | DINConfig,
     Field(discriminator="kind"),
 ]

@@ -14,6 +14,7 @@ __all__ = ["RANKERS", "build_ranker"]
 RANKERS: dict[str, str] = {
     "lr": "recsys.ranking.lr",
     "fm": "recsys.ranking.fm",
+    "widedeep": "recsys.ranking.widedeep",
     "deepfm": "recsys.ranking.deepfm",
     "ffm": "recsys.ranking.ffm",
     "fwfm": "recsys.ranking.fwfm",
@@ -25,6 +26,7 @@ RANKERS: dict[str, str] = {
     "dcnv2": "recsys.ranking.dcnv2",
     "xdeepfm": "recsys.ranking.xdeepfm",
     "autoint": "recsys.ranking.autoint",
+    "finalmlp": "recsys.ranking.finalmlp",
     "din": "recsys.ranking.din",
 }
 """Modules, imported when they are needed: all of them need torch."""

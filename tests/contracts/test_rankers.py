@@ -20,12 +20,14 @@ from recsys.ranking.configs import (
     DeepFMConfig,
     DINConfig,
     FFMConfig,
+    FinalMLPConfig,
     FMConfig,
     FNNConfig,
     FwFMConfig,
     LRConfig,
     NFMConfig,
     PNNConfig,
+    WideDeepConfig,
     XDeepFMConfig,
 )
 from recsys.ranking.registry import RANKERS, build_ranker
@@ -37,6 +39,7 @@ from recsys.training.trainer import predict, seeded, train
 
 VECTORS = {"embedding_dim": 4, "embedding_dropout": 0.0}
 NETWORK = {**VECTORS, "hidden": (16, 8), "dropout": 0.0}
+CROSSES = (("user.group", "item.item_id"), ("user.tags", "user.group"), ("item.genres", "user.tags", "item.item_id"))
 CONFIGS = {
     "lr": LRConfig(kind="lr"),
     "fm": FMConfig(kind="fm", **VECTORS),
@@ -51,6 +54,8 @@ CONFIGS = {
     "dcnv2": DCNv2Config(kind="dcnv2", **NETWORK, cross_layers=2, rank=4, experts=2),
     "xdeepfm": XDeepFMConfig(kind="xdeepfm", **NETWORK, maps=(6, 5)),
     "autoint": AutoIntConfig(kind="autoint", **NETWORK, attention_layers=2, head_dim=3),
+    "widedeep": WideDeepConfig(kind="widedeep", **NETWORK, crosses=CROSSES, cross_buckets=150),
+    "finalmlp": FinalMLPConfig(kind="finalmlp", **NETWORK, gate_hidden=6, heads=2),
     "din": DINConfig(kind="din", **NETWORK, attention_hidden=(8,)),
 }
 """Without dropout, so that training mode can be compared too."""
@@ -68,6 +73,8 @@ FLOORS = {
     "dcnv2": 0.9,
     "xdeepfm": 0.9,
     "autoint": 0.86,
+    "widedeep": 0.9,
+    "finalmlp": 0.9,
     "din": 0.75,
 }
 """AUC on unseen requests of `planted`, a margin below the lowest of ten seeds. The planted logits themselves have 0.94
@@ -286,7 +293,7 @@ def _size(*_, out_shape, **__):
 
 WORK = {torch.ops.aten.embedding: _size, torch.ops.aten.mul: _size}
 """What counts beside matrix products: numbers gathered and numbers multiplied one by one."""
-CROSSED = {"ffm", "pnn", "afm", "dcnv2", "xdeepfm", "autoint"}
+CROSSED = {"ffm", "pnn", "afm", "dcnv2", "xdeepfm", "autoint", "finalmlp", "widedeep"}
 """Rankers that look at each field of the request again beside each candidate: by their definition, not by accident."""
 
 

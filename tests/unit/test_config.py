@@ -217,6 +217,10 @@ CONTRADICTIONS = [
         "ranking.model.fields.1: found 'item.prise', expected a model input; did you mean item.price?",
     ),
     (
+        {"ranking": {"model": {"kind": "widedeep", "crosses": [["user.age", "item.tags"], ["user.age", "item.tag"]]}}},
+        "ranking.model.crosses.1.1: found 'item.tag', expected a model input; did you mean item.tags?",
+    ),
+    (
         {"ranking": {"model": {"kind": "deepfm", "fields": ["route.fc.rank"]}}},
         "ranking.model.fields.0: found 'route.fc.rank', expected a model input; did you mean route.cf.rank?",
     ),

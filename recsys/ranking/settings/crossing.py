@@ -1,6 +1,6 @@
 """Settings of deep networks that cross their inputs."""
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -14,10 +14,23 @@ __all__ = [
     "DCNv2Config",
     "DeepFMConfig",
     "FNNConfig",
+    "FinalMLPConfig",
     "NFMConfig",
     "PNNConfig",
+    "WideDeepConfig",
     "XDeepFMConfig",
 ]
+
+
+class WideDeepConfig(NetworkSettings):
+    """A linear model with crosses named by hand, beside a deep network (Cheng 2016)."""
+
+    kind: Literal["widedeep"]
+    crosses: tuple[Annotated[tuple[str, ...], Field(min_length=2)], ...] = ()
+    """Lists of two or more categorical inputs by full name (`[user.group, item.genres]`): every combination of their
+    values gets a weight."""
+    cross_buckets: PositiveInt = 100_000
+    """Weights of a cross at most: with more combinations than that, some share one by chance."""
 
 
 class DeepFMConfig(NetworkSettings):
@@ -111,3 +124,20 @@ class AutoIntConfig(NetworkSettings):
     """Numbers a head."""
     hidden: tuple[PositiveInt, ...] = (128, 64)
     """Widths of the layers of the network beside, the paper's AutoInt+; `[]`: none, its AutoInt."""
+
+
+class FinalMLPConfig(NetworkSettings):
+    """Two networks that see the inputs each through its own gate, and are multiplied (Mao 2023)."""
+
+    kind: Literal["finalmlp"]
+    gate_hidden: NonNegativeInt = 64
+    """Width of the layer within a gate; 0: no gates, and a request's inputs cost one multiplication a request."""
+    heads: PositiveInt = 1
+    """Parts into which both networks' last layers are cut before they are multiplied; divides its width."""
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.hidden[-1] % self.heads:
+            what = f"found {self.heads}, expected a divisor of {self.hidden[-1]}, the last width of hidden"
+            raise Problem(what, at=("heads",))
+        return self
