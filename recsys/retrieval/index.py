@@ -238,7 +238,8 @@ class VectorIndex:
         if asked.ndim != 2 or asked.shape[1] != self.vectors.shape[1]:
             raise DataError(f"index: found queries of shape {asked.shape}, expected (B, {self.vectors.shape[1]})")
         broken = None
-        if not np.isfinite(asked).all():
+        # Finite if all numbers are; the squares of very large ones may not be.
+        if not math.isfinite(np.vdot(asked, asked)):
             broken = np.flatnonzero(~np.isfinite(asked).all(axis=1))
             asked = asked.copy()
             asked[broken] = 0.0
