@@ -1,7 +1,8 @@
 """The one LightningModule: model, loss and optimiser are handed to it."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
@@ -14,10 +15,19 @@ from recsys.nn.embedding import EmbeddingCollection
 from recsys.training.batches import Batch
 from recsys.training.config import OptimiserConfig, TrainingConfig
 
-__all__ = ["EpochEnd", "TrainingModule", "optimisers"]
+__all__ = ["Auxiliary", "EpochEnd", "TrainingModule", "optimisers"]
 
 EpochEnd = Callable[[int, float], bool]
 """Takes the number of the epoch, from 1, and its mean training loss; says whether to go on."""
+
+
+@runtime_checkable
+class Auxiliary(Protocol):
+    """A model that adds a term of its own to the loss, while it is trained."""
+
+    def with_auxiliary(self, inputs: Mapping[str, Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What `forward` gives, and a scalar to add to the loss."""
+        ...
 
 
 class TrainingModule(pl.LightningModule):
@@ -55,9 +65,7 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, number: int) -> None:
         """One step of every optimiser. Raises `TrainingError` when the loss is not finite or explodes."""
-        scores = self.model(batch.inputs, batch.mask)
-        labels = batch.labels.unsqueeze(-1) if scores.ndim > batch.labels.ndim else batch.labels
-        loss = self.loss(scores, labels, mask=batch.mask)
+        loss = self._loss(batch)
         self._check(float(loss.detach()), number)
         found = self.optimizers()
         steppers = found if isinstance(found, list) else [found]
@@ -73,6 +81,15 @@ class TrainingModule(pl.LightningModule):
             optimiser.step()
         self._total += float(loss.detach())
         self._count += 1
+
+    def _loss(self, batch: Batch) -> Tensor:
+        own: Tensor | float = 0.0
+        if isinstance(self.model, Auxiliary):
+            scores, own = self.model.with_auxiliary(batch.inputs, batch.mask)
+        else:
+            scores = self.model(batch.inputs, batch.mask)
+        labels = batch.labels.unsqueeze(-1) if scores.ndim > batch.labels.ndim else batch.labels
+        return self.loss(scores, labels, mask=batch.mask) + own
 
     def on_train_epoch_end(self) -> None:
         """Checks the weights and asks whether to go on."""
