@@ -1,12 +1,12 @@
 """Losses of one positive against the columns of a score matrix: what two-towers are trained with.
 
-    loss(scores, target, *, mask=None)
+    loss(scores, target, *, mask=None, weight=None)
 
 `scores` `(P, M)`: requests and the items they share, scores of any scale. `target` `(P, 1)` int64: the column of each
 request's positive; for `softmax` `(P, T)`, several of them, padded with −1. `mask` `(P, M)` is true at real columns,
-the positives' among them; whatever stands at the others changes neither the loss nor a gradient. The loss is a scalar:
-the mean over the requests; negatives are the real columns other than the positive's, and a request without any counts
-0 for them.
+the positives' among them; whatever stands at the others changes neither the loss nor a gradient. `weight` `(P,)` says
+how much each request counts. The loss is a scalar: the mean over the requests, by their weight; negatives are the real
+columns other than the positive's, and a request without any counts 0 for them.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,14 @@ _CACHED = 1 << 18
 """Scores looked at together: a megabyte."""
 
 
-def softmax(scores: Tensor, target: Tensor, *, mask: Tensor | None = None, label_smoothing: float = 0.0) -> Tensor:
+def softmax(
+    scores: Tensor,
+    target: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     """−ln of the positive's share of Σ exp(score), a part of the target spread over all real columns.
 
     In-batch softmax, sampled softmax, InfoNCE (van den Oord 2018, equation 4) or the full cross-entropy, by what the
@@ -32,31 +39,44 @@ def softmax(scores: Tensor, target: Tensor, *, mask: Tensor | None = None, label
     True
     """
     losses: Tensor = _SmoothedSoftmax.apply(scores, target, mask, label_smoothing)  # type: ignore[no-untyped-call]
-    return losses.mean()
+    return _over_requests(losses, weight)
 
 
-def bpr(scores: Tensor, target: Tensor, *, mask: Tensor | None = None) -> Tensor:
+def bpr(scores: Tensor, target: Tensor, *, mask: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
     """−ln σ(positive − negative), meaned over the negatives of a request (Rendle 2009, section 4.1).
 
     >>> bool(bpr(torch.zeros(1, 3), torch.tensor([[1]])) == torch.tensor(2.0).log())
     True
     """
     positive, negatives = _parted(scores, target, mask)
-    return _mean(functional.softplus(scores - positive), negatives).mean()
+    return _over_requests(_mean(functional.softplus(scores - positive), negatives), weight)
 
 
-def hinge(scores: Tensor, target: Tensor, *, mask: Tensor | None = None, margin: float = 0.3) -> Tensor:
+def hinge(
+    scores: Tensor,
+    target: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    margin: float = 0.3,
+) -> Tensor:
     """max(0, margin + negative − positive), meaned over the negatives of a request.
 
     >>> float(hinge(torch.tensor([[2.0, 1.0, 3.0]]), torch.tensor([[0]]), margin=0.5))
     0.75
     """
     positive, negatives = _parted(scores, target, mask)
-    return _mean((margin + scores - positive).relu(), negatives).mean()
+    return _over_requests(_mean((margin + scores - positive).relu(), negatives), weight)
 
 
 def cosine_contrastive(
-    scores: Tensor, target: Tensor, *, mask: Tensor | None = None, margin: float = 0.4, negative_weight: float = 1.0
+    scores: Tensor,
+    target: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    margin: float = 0.4,
+    negative_weight: float = 1.0,
 ) -> Tensor:
     """1 − positive + negative_weight · mean of max(0, negative − margin) (Mao 2021, equation 3).
 
@@ -65,13 +85,21 @@ def cosine_contrastive(
     """
     positive, negatives = _parted(scores, target, mask)
     losses = (1 - positive.squeeze(1)) + negative_weight * _mean((scores - margin).relu(), negatives)
-    return losses.mean()
+    return _over_requests(losses, weight)
 
 
 def _parted(scores: Tensor, target: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     """`(P, 1)` the positive's score, and `(P, M)` which columns are negatives."""
     real = torch.ones_like(scores, dtype=torch.bool) if mask is None else mask
     return scores.gather(1, target), real.scatter(1, target, False)
+
+
+def _over_requests(losses: Tensor, weight: Tensor | None) -> Tensor:
+    """The mean of `(P,)` losses; 0 where no request counts."""
+    if weight is None:
+        return losses.mean()
+    total = weight.sum()
+    return (losses * weight).sum() / torch.where(total > 0, total, 1.0)
 
 
 def _mean(values: Tensor, mask: Tensor | None) -> Tensor:
