@@ -106,14 +106,14 @@ def _fitted(
     validate: "Validation | None",
 ) -> "tuple[Ranker, TrainResult]":
     """A freshly drawn ranker, trained."""
-    from recsys.losses.registry import LOSSES
+    from recsys.losses.registry import build_loss
     from recsys.ranking.registry import build_ranker
     from recsys.training.trainer import seeded, train
 
     with seeded(seed):
         model = build_ranker(ranking.model, spec)
     model.fit_inputs(samples)
-    loss = LOSSES[ranking.loss]
+    loss = build_loss(ranking.loss)
     return model, train(model, loss, samples, ranking.training, seed=seed, log=log, validate=validate)
 
 

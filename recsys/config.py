@@ -10,6 +10,7 @@ from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, Sp
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig, chosen_features
+from recsys.losses.config import needing_groups
 from recsys.problems import Problem, Problems, unknown
 from recsys.ranking.configs import RankerConfig, RankingConfig, WideDeepConfig
 from recsys.recall.configs import RouteConfig
@@ -240,6 +241,14 @@ def _check_samples(config: Config) -> Iterator[Problem]:
     if samples.kind == "candidates" and _share(config, "rank") == 0:
         yield Problem(
             "found candidates, but split.rank is 0: no request to sample; give it a share, or use events", at=at
+        )
+    groups = needing_groups(config.ranking.loss)
+    if groups and samples.kind == "events" and config.data.interactions.request_id is None:
+        yield Problem(
+            f"found {groups[0]}, which compares the candidates of a request, but ranking.samples.kind is events and "
+            "data.interactions.request_id is null: every row is a request of its own; name the column, use samples of "
+            "kind candidates, or a loss of single rows: bce, focal, mse",
+            at=("ranking", "loss"),
         )
     if samples.per == "event" and config.data.order == "none":
         yield Problem(

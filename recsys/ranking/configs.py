@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt
 
+from recsys.losses.config import BCELoss, LossConfig
 from recsys.ranking.settings.crossing import (
     AFMConfig,
     AutoIntConfig,
@@ -92,5 +93,6 @@ class RankingConfig(Settings):
     """What it learns from."""
     training: TrainingConfig = TrainingConfig()
     """How it learns."""
-    loss: Literal["bce"] = "bce"
-    """Binary cross-entropy of every candidate."""
+    loss: LossConfig = BCELoss(kind="bce")
+    """What training minimises: a word, a mapping, a sum such as `bce + 0.1 * lambdarank`, or a list of these. Losses
+    other than `bce`, `focal` and `mse` compare the candidates of a request."""

@@ -203,6 +203,15 @@ CONTRADICTIONS = [
         "routes.two.item_fields.0: found 'bio', expected a field of features.item; known are item_id, price, tags",
     ),
     (
+        {
+            "data.positive": {"label": "stars", "at_least": 4},
+            "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events"}, "loss": "bce + 0.1 * lambdarank"},
+        },
+        "ranking.loss: found lambdarank, which compares the candidates of a request, but ranking.samples.kind is "
+        "events and data.interactions.request_id is null: every row is a request of its own; name the column, use "
+        "samples of kind candidates, or a loss of single rows: bce, focal, mse",
+    ),
+    (
         {"ranking": {"model": {"kind": "deepfm"}, "samples": {"kind": "events"}}},
         "ranking.samples.kind: found events, but data.positive is null: every row would be a positive and nothing "
         "a negative; set data.positive, or use candidates",
@@ -266,6 +275,12 @@ def test_a_configuration_that_contradicts_itself_is_refused(load, changes, messa
             "data.positive": {"label": "stars", "at_least": 4},
             "ranking": {"model": {"kind": "deepfm"}, "samples": {"kind": "events"}},
         },
+        {
+            "data.positive": {"label": "stars", "at_least": 4},
+            "data.interactions.request_id": "request",
+            "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events"}, "loss": "bce + 0.1 * lambdarank"},
+        },
+        {"ranking": {"model": {"kind": "fm"}, "loss": [{"kind": "hinge", "hardest": 5}, "0.5 * mse"]}},
     ],
 )
 def test_what_agrees_with_itself_loads_and_round_trips(load, tmp_path, changes):
