@@ -124,8 +124,10 @@ def by_list(
         cells: numbers of an intermediate result for each candidate. Where those of all lists are too many to hold,
             `judge` is called on a few lists at a time, and again for their gradients.
     """
+    if not scores.numel():
+        return reduce(scores, scores, reduction)
     lists = _lists(scores, labels, mask, weight)
-    size = max(_CELLS // max(lists.scores.shape[1] * cells, 1), 1)
+    size = max(_CELLS // (lists.scores.shape[1] * cells), 1)
     if size >= len(lists.scores):
         losses, total = judge(lists)
     else:

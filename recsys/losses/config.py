@@ -11,6 +11,7 @@ from recsys.settings import Settings
 __all__ = [
     "ApproxNDCGLoss",
     "BCELoss",
+    "BPRLoss",
     "FocalLoss",
     "HingeLoss",
     "InfoNCELoss",
@@ -71,18 +72,23 @@ class MSELoss(_Pointwise):
     kind: Literal["mse"]
 
 
-class RankNetLoss(_Term):
-    """−ln σ(better − worse), the mean over the pairs of a request (Burges 2005).
-
-    `bpr` is the same under the name it has for clicks (Rendle 2009).
-    """
-
-    kind: Literal["ranknet", "bpr"]
-    """One loss with two names."""
+class _Logistic(_Term):
     temperature: PositiveFloat = 1.0
     """Differences of scores are divided by it."""
     hardest: PositiveInt | None = None
     """Pairs of each positive: those with the highest scores below its label; `null`: all."""
+
+
+class RankNetLoss(_Logistic):
+    """−ln σ(better − worse), the mean over the pairs of a request (Burges 2005)."""
+
+    kind: Literal["ranknet"]
+
+
+class BPRLoss(_Logistic):
+    """`ranknet` by the name it has for clicks: positives against negatives of the same request (Rendle 2009)."""
+
+    kind: Literal["bpr"]
 
 
 class HingeLoss(_Term):
@@ -189,6 +195,7 @@ _Members = (
     | FocalLoss
     | MSELoss
     | RankNetLoss
+    | BPRLoss
     | HingeLoss
     | SoftmaxLoss
     | ListNetLoss

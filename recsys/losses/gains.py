@@ -20,7 +20,7 @@ def gains(lists: Lists, kind: Gain) -> Tensor:
     """
     if kind == "linear":
         return lists.labels
-    top = lists.labels.amax(dim=1, keepdim=True) if lists.labels.shape[1] else lists.labels
+    top = lists.labels.amax(dim=1, keepdim=True)
     return torch.exp2(lists.labels - top) * -torch.expm1(-math.log(2) * lists.labels)
 
 

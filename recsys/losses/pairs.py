@@ -58,7 +58,7 @@ def pairs_of(lists: Lists, hardest: int | None = None) -> Pairs:
     """
     lowest = torch.where(lists.real, lists.labels, torch.inf).amin(dim=1, keepdim=True)
     wins = lists.real & (lists.labels > lowest)
-    most = int(wins.sum(dim=1).max()) if len(wins) else 0
+    most = int(wins.sum(dim=1).max())
     winner = wins.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :most]
     below = lists.labels.gather(1, winner).unsqueeze(-1) > lists.labels.unsqueeze(1)
     real = below & lists.real.unsqueeze(1) & wins.gather(1, winner).unsqueeze(-1)

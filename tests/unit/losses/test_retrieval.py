@@ -96,3 +96,14 @@ def test_columns_may_come_in_any_order(name):
     moved = torch.argsort(order)[TARGET]
     found = LOSSES[name](SCORES[:, order], moved, mask=MASK[:, order])
     assert float(found) == pytest.approx(float(LOSSES[name](SCORES, TARGET, mask=MASK)), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_requests_count_by_their_weight(name):
+    weight = torch.tensor([1.0, 3.0])[: len(SCORES)]
+    alone = [LOSSES[name](SCORES[[row]], TARGET[[row]], mask=MASK[[row]]) for row in range(len(weight))]
+    expected = sum(w * loss for w, loss in zip(weight, alone, strict=True)) / weight.sum()
+    found = LOSSES[name](SCORES[: len(weight)], TARGET[: len(weight)], mask=MASK[: len(weight)], weight=weight)
+    torch.testing.assert_close(found, expected)
+    nothing = torch.zeros_like(weight)
+    assert LOSSES[name](SCORES[: len(weight)], TARGET[: len(weight)], mask=MASK[: len(weight)], weight=nothing) == 0
