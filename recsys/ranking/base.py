@@ -115,6 +115,9 @@ class FieldInputs(nn.Module):
     def vectors(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Embeddings of the request `(B, F, D)` and of the candidates `(B, C, G, D)`; F or G may be 0."""
         b, c = self.shape(inputs)
+        if self.embeddings is not None and self.request and self.candidate:
+            request, candidate = self.embeddings.together(inputs, self.request, self.candidate)
+            return self.dropout(request), self.dropout(candidate)
         request = self._embed(inputs, self.request, (b, 0, self.dim))
         return request, self._embed(inputs, self.candidate, (b, c, 0, self.dim))
 

@@ -26,10 +26,11 @@ class FirstOrder(nn.Module):
     def forward(self, inputs: Mapping[str, Tensor], request: Tensor, candidate: Tensor) -> Tensor:
         """`(B, C)` from the inputs, and the numbers `(B, R)` and `(B, C, S)`."""
         total = (request * self.request_numbers).sum(-1, keepdim=True) + (candidate * self.candidate_numbers).sum(-1)
-        if self.weights is not None and self.candidate:
-            total = total + self.weights(inputs, self.candidate).sum((-1, -2))
-        if self.weights is not None and self.request:
-            total = total + self.weights(inputs, self.request).sum((-1, -2)).unsqueeze(1)
+        groups = [fields for fields in (self.request, self.candidate) if fields]
+        if self.weights is not None:
+            for weights in self.weights.together(inputs, *groups):
+                sums = weights.sum((-1, -2))
+                total = total + (sums if sums.ndim == 2 else sums.unsqueeze(1))
         return total
 
 

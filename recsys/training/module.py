@@ -1,24 +1,25 @@
-"""The one LightningModule: model, loss and optimiser are handed to it."""
+"""The one LightningModule: model, loss and settings are handed to it."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.core.optimizer import LightningOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recsys.errors import TrainingError
 from recsys.losses.base import Objective
-from recsys.nn.embedding import EmbeddingCollection
+from recsys.training.average import WeightAverage
 from recsys.training.batches import Batch
-from recsys.training.config import OptimiserConfig, TrainingConfig
+from recsys.training.config import TrainingConfig
+from recsys.training.optimisers import JointOptimiser, clip_gradients, optimiser_of
+from recsys.training.schedules import RateSchedule
 
-__all__ = ["Auxiliary", "EpochEnd", "TrainingModule", "optimisers"]
-
-EpochEnd = Callable[[int, float], bool]
-"""Takes the number of the epoch, from 1, and its mean training loss; says whether to go on."""
+__all__ = ["Auxiliary", "Progress", "TrainingModule"]
 
 
 @runtime_checkable
@@ -30,6 +31,23 @@ class Auxiliary(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        epoch: epochs done.
+        batch: batches done of the present epoch.
+        step: steps of the optimiser done.
+        total: sum of the losses of the present epoch's batches.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    total: float = 0.0
+
+
 class TrainingModule(pl.LightningModule):
     """Trains any model whose scores a loss can judge: rankers `(B, C[, T])` and two-towers `(B, B)`.
 
@@ -37,50 +55,115 @@ class TrainingModule(pl.LightningModule):
         model: `forward(inputs, mask)` gives scores.
         loss: see `recsys.losses.base`.
         config: of the training run.
-        steps: steps of all epochs, for the schedule.
-        epoch_end: called after every epoch.
+        batches: an epoch.
+        epoch_end: takes the mean loss of every epoch; says whether to go on.
+        keep: called where a run can be taken up again: between two steps, and after an epoch.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Objective, config: TrainingConfig, steps: int, epoch_end: EpochEnd
+        self,
+        model: nn.Module,
+        loss: Objective,
+        config: TrainingConfig,
+        batches: int,
+        epoch_end: Callable[[float], bool],
+        keep: Callable[[], None],
     ) -> None:
         super().__init__()
-        # Dense and sparse tables need an optimiser each, which Lightning steps only by hand.
-        self.automatic_optimization = False
         self.model = model
         self.loss = loss
         self.config = config
-        self.steps = steps
+        self.batches = batches
         self.epoch_end = epoch_end
-        self._total = 0.0
-        self._count = 0
+        self.keep = keep
+        self.schedule = RateSchedule(config.optimiser.schedule, config.epochs, -(-batches // config.accumulate))
+        self.average = WeightAverage(model, config.ema) if config.ema else None
+        self.progress = Progress()
+        self._optimiser: JointOptimiser | None = None
+        self._resumed: dict[str, Any] | None = None
 
-    def configure_optimizers(self) -> list[Optimizer]:
+    def configure_optimizers(self) -> Optimizer:
         """See Lightning."""
-        return optimisers(self.model, self.config.optimiser)
+        self._optimiser = optimiser_of(self.model, self.config.optimiser)
+        if self._resumed is not None:
+            self._optimiser.load_state_dict(self._resumed)
+        return self._optimiser
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """See Lightning."""
         return batch.to(device)
 
-    def training_step(self, batch: Batch, number: int) -> None:
-        """One step of every optimiser. Raises `TrainingError` when the loss is not finite or explodes."""
+    def training_step(self, batch: Batch, number: int) -> Tensor:
+        """The loss of a batch. Raises `TrainingError` when it is not finite or explodes."""
         loss = self._loss(batch)
-        self._check(float(loss.detach()), number)
-        found = self.optimizers()
-        steppers = found if isinstance(found, list) else [found]
-        for optimiser in steppers:
-            optimiser.zero_grad()
-        self.manual_backward(loss)
-        if self.config.gradient_clip:
-            nn.utils.clip_grad_norm_(list(_dense(self.model)), self.config.gradient_clip)
-        share = _rate_share(self.config.optimiser, self.global_step / len(steppers) / self.steps)
-        for optimiser in steppers:
-            for group in optimiser.param_groups:
-                group["lr"] = self.config.optimiser.learning_rate * share
-            optimiser.step()
-        self._total += float(loss.detach())
-        self._count += 1
+        value = float(loss.detach())
+        self._check(value)
+        self.progress.total += value
+        return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """See Lightning, whose own clipping stops at sparse gradients."""
+        largest = self.config.gradient_clip or gradient_clip_val
+        if largest:
+            clip_gradients(list(self.model.parameters()), largest)
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """See Lightning: a step at the rate of the schedule."""
+        rate = self.config.optimiser.learning_rate * self.schedule.share(self.progress.step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step(closure=optimizer_closure)
+        if self.average is not None:
+            self.average.follow(self.progress.step)
+        self.progress.step += 1
+
+    def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
+        """See Lightning."""
+        self.progress.batch += 1
+        if self.progress.batch % self.config.accumulate == 0 and self.progress.batch < self.batches:
+            self.keep()
+
+    def on_train_epoch_end(self) -> None:
+        """Checks the weights and asks whether to go on."""
+        self._check_weights()
+        mean = self.progress.total / max(self.progress.batch, 1)
+        self.progress.epoch += 1
+        self.progress.batch, self.progress.total = 0, 0.0
+        if not self.epoch_end(mean):
+            self.trainer.should_stop = True
+        self.keep()
+
+    def state(self) -> dict[str, Any]:
+        """All that a run needs to go on from here, but the state of what draws random numbers."""
+        assert self._optimiser is not None
+        return {
+            "progress": asdict(self.progress),
+            "model": self.model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "schedule": self.schedule.state(),
+            "average": self.average.values if self.average else {},
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where `state` was asked; to be called before the fit."""
+        for name, value in state["progress"].items():
+            setattr(self.progress, name, value)
+        self.model.load_state_dict(state["model"])
+        self._resumed = state["optimiser"]
+        self.schedule.restore(state["schedule"])
+        if self.average is not None:
+            self.average.values = state["average"]
 
     def _loss(self, batch: Batch) -> Tensor:
         own: Tensor | float = 0.0
@@ -91,18 +174,11 @@ class TrainingModule(pl.LightningModule):
         labels = batch.labels.unsqueeze(-1) if scores.ndim > batch.labels.ndim else batch.labels
         return self.loss(scores, labels, mask=batch.mask) + own
 
-    def on_train_epoch_end(self) -> None:
-        """Checks the weights and asks whether to go on."""
-        self._check_weights()
-        mean, self._total, self._count = self._total / max(self._count, 1), 0.0, 0
-        if not self.epoch_end(self.current_epoch + 1, mean):
-            self.trainer.should_stop = True
-
-    def _check(self, loss: float, number: int) -> None:
+    def _check(self, loss: float) -> None:
         if math.isfinite(loss) and loss <= self.config.max_loss:
             return
         bad = _first_bad(self.model)
-        where = f"epoch {self.current_epoch + 1}, step {number + 1}"
+        where = f"epoch {self.progress.epoch + 1}, step {self.progress.batch + 1}"
         raise TrainingError(
             f"training diverged at {where}: the loss is {loss:g}, expected at most {self.config.max_loss:g}"
             f"{f'; {bad} is not finite' if bad else '; all weights are finite, so look at the inputs too'}; "
@@ -117,43 +193,8 @@ class TrainingModule(pl.LightningModule):
         bad = _first_bad(self.model)
         if bad:
             raise TrainingError(
-                f"training diverged in epoch {self.current_epoch + 1}: {bad} is not finite; {self._advice()}"
+                f"training diverged in epoch {self.progress.epoch + 1}: {bad} is not finite; {self._advice()}"
             )
-
-
-def optimisers(model: nn.Module, config: OptimiserConfig) -> list[Optimizer]:
-    """One optimiser for everything dense, and SparseAdam for embedding tables with sparse gradients.
-
-    Weight decay falls on matrices, never on biases, norms and other vectors; embedding tables have their own.
-    """
-    tables = [m for m in model.modules() if isinstance(m, EmbeddingCollection)]
-    sparse = {id(table.weight) for table in tables if table.sparse}
-    embedded = {id(table.weight) for table in tables}
-    groups: dict[float, list[Tensor]] = {}
-    for parameter in _unique(model):
-        if id(parameter) in embedded:
-            decay = config.embedding_weight_decay
-        else:
-            decay = config.weight_decay if parameter.ndim > 1 else 0.0
-        if id(parameter) not in sparse:
-            groups.setdefault(decay, []).append(parameter)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.kind]
-    grouped = [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()]
-    found: list[Optimizer] = [kind(grouped, lr=config.learning_rate)] if grouped else []
-    large = [table.weight for table in tables if table.sparse]
-    return [*found, torch.optim.SparseAdam(large, lr=config.learning_rate)] if large else found
-
-
-def _unique(model: nn.Module) -> Iterator[nn.Parameter]:
-    return (parameter for parameter in model.parameters() if parameter.requires_grad)
-
-
-def _dense(model: nn.Module) -> Iterator[nn.Parameter]:
-    return (p for p in _unique(model) if p.grad is not None and not p.grad.is_sparse)
-
-
-def _rate_share(config: OptimiserConfig, done: float) -> float:
-    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0))) if config.schedule == "cosine" else 1.0
 
 
 def _first_bad(model: nn.Module) -> str:

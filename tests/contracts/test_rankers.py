@@ -46,7 +46,7 @@ CONFIGS = {
     "deepfm": DeepFMConfig(kind="deepfm", **NETWORK),
     "ffm": FFMConfig(kind="ffm", **VECTORS),
     "fwfm": FwFMConfig(kind="fwfm", **VECTORS),
-    "fnn": FNNConfig(kind="fnn", **NETWORK, pretrain_epochs=4),
+    "fnn": FNNConfig(kind="fnn", **NETWORK, pretrain_epochs=12),
     "pnn": PNNConfig(kind="pnn", **NETWORK, product="both", activation="gelu"),
     "nfm": NFMConfig(kind="nfm", **NETWORK),
     "afm": AFMConfig(kind="afm", **VECTORS, attention_dim=8, dropout=0.0),

@@ -5,6 +5,7 @@ import torch
 
 from recsys.features.batch import Field
 from recsys.nn.embedding import SPARSE_ROWS, EmbeddingCollection
+from recsys.training.rows import summed
 
 USER = Field("user.user_id", 5, 1, "user.user_id")
 ITEM = Field("item.item_id", 4, 1, "item.item_id")
@@ -58,8 +59,24 @@ def test_padding_is_zero_and_gets_no_gradient(sparse):
     vectors = found({ITEM.name: torch.tensor([0, 1, 2])}, [ITEM])
     assert (vectors[0] == 0).all()
     vectors.sum().backward()
-    gradient = found.weight.grad.to_dense() if sparse else found.weight.grad
+    gradient = summed(found.weight.grad).to_dense() if sparse else found.weight.grad
     assert gradient.sum(-1).tolist() == [0, 3, 3, 0]
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+def test_groups_together_are_groups_one_by_one(sparse):
+    tags = Field("user.tags", 4, 3, "user.tags")
+    found = EmbeddingCollection([ITEM, tags], 3, sparse=sparse)
+    inputs = {ITEM.name: torch.tensor([[1, 2], [3, 0]]), tags.name: torch.tensor([[1, 2, 0], [3, 3, 0]])}
+    alone = [found(inputs, [ITEM]), found(inputs, [tags])]
+    slopes = [torch.randn_like(part) for part in alone]
+    gradients = []
+    for parts in (alone, found.together(inputs, [ITEM], [tags])):
+        found.zero_grad()
+        sum((part * slope).sum() for part, slope in zip(parts, slopes, strict=True)).backward()
+        gradients.append(summed(found.weight.grad).to_dense() if sparse else found.weight.grad)
+        assert all(torch.equal(part, other) for part, other in zip(parts, alone, strict=True))
+    torch.testing.assert_close(*gradients)
 
 
 def test_starts_at_the_given_deviation():
