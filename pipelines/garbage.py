@@ -41,7 +41,8 @@ def find_leftovers(stages: Sequence[Stage], workspace: Path, *, keep_bundles: in
     """What `collect` would remove.
 
     Kept are the outputs of the last complete run, those a run of this configuration would use again, and the whole of
-    `bundles/` unless told otherwise: a bundle needs nothing outside its folder, and the tracker has its own copies.
+    `bundles/` unless told otherwise: a bundle needs nothing outside its folder, and the tracker has its own copies. Not
+    kept is what killed trainings could go on from.
 
     Args:
         stages: of the configuration.
@@ -56,6 +57,7 @@ def find_leftovers(stages: Sequence[Stage], workspace: Path, *, keep_bundles: in
     needed = {store.folder(stage, key) for stage, key in store.latest_keys().items()}
     needed |= {status.artifact.folder for status in plan(stages, workspace) if status.artifact is not None}
     old = [Leftover(folder, folder.parent.name, _size(folder)) for folder in store.folders() if folder not in needed]
+    old += [Leftover(path, f"{path.parent.name}, unfinished", _size(path)) for path in store.unfinished_folders()]
     return old + ([] if keep_bundles is None else _old_bundles(workspace / "bundles", keep_bundles))
 
 
@@ -88,7 +90,7 @@ def holdings(stages: Sequence[Stage], workspace: Path) -> list[Holding]:
     parts = {path.name: _size(path) for path in workspace.iterdir()} if workspace.is_dir() else {}
     tracked = [name for name in parts if name.startswith(("mlflow", "mlruns", "tracking"))]
     known = {
-        "stages in use": parts.pop("artifacts", 0) - leftover,
+        "stages in use": parts.pop("artifacts", 0) + parts.pop("unfinished", 0) - leftover,
         "left over (recsys gc removes it)": leftover,
         "bundles": parts.pop("bundles", 0),
         "tracking": sum(parts.pop(name) for name in tracked),

@@ -306,9 +306,16 @@ def _run(
             in_plain_words(store.workspace),
             store.temporary(stage.name) as folder,
             store.temporary(stage.name) as scratch,
+            store.unfinished(stage.name, content_hash(identity)) as unfinished,
         ):
             context = StageContext(
-                inputs, folder, scratch, stage.seed, curves.log, lambda text: observer.on_message(stage, text)
+                inputs,
+                folder,
+                scratch,
+                stage.seed,
+                curves.log,
+                lambda text: observer.on_message(stage, text),
+                unfinished,
             )
             _reset_peak_memory()
             began = time.perf_counter()

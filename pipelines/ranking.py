@@ -83,12 +83,12 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     def figure(model: "nn.Module") -> float:
         return judge(predict(model, validation), validation, requests)
 
-    model, result = _fitted(ranking, spec, fitting, context.seed, context.log, (name, figure))
+    model, result = _fitted(ranking, spec, fitting, context, context.log, (name, figure))
     if config.refit == "all":
         # The best number of epochs is settled: the valid window may teach, too.
         settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
         again, both = ranking.model_copy(update={"training": settled}), joined(fitting, validation)
-        model, _ = _fitted(again, spec, both, context.seed, lambda what, *at: context.log(f"refit/{what}", *at), None)
+        model, _ = _fitted(again, spec, both, context, lambda what, *at: context.log(f"refit/{what}", *at), None)
     path = context.scratch / "model.onnx"
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
     save_scorer(OnnxScorer(path), context.folder / "scorer")
@@ -101,7 +101,7 @@ def _fitted(
     ranking: RankingConfig,
     spec: InputSpec,
     samples: "Samples",
-    seed: int,
+    context: StageContext,
     log: Callable[[str, float, int], None],
     validate: "Validation | None",
 ) -> "tuple[Ranker, TrainResult]":
@@ -110,11 +110,13 @@ def _fitted(
     from recsys.ranking.registry import build_ranker
     from recsys.training.trainer import seeded, train
 
-    with seeded(seed):
+    with seeded(context.seed):
         model = build_ranker(ranking.model, spec)
     model.fit_inputs(samples)
     loss = build_loss(ranking.loss)
-    return model, train(model, loss, samples, ranking.training, seed=seed, log=log, validate=validate)
+    stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
+    run = partial(train, model, loss, samples, ranking.training, seed=context.seed, log=log)
+    return model, run(validate=validate, checkpoints=stand)
 
 
 def _samples(

@@ -66,7 +66,8 @@ def _run(config: Config, route: RouteConfig, phase: Phase, context: StageContext
         now=int(time.max(initial=0)),
         item_columns=_item_columns(config, log, context.inputs["ingest"]) if route.reads_items else (),
     )
-    retriever = fit_route(route, data, FitContext(context.seed, context.scratch, context.log, context.say, _export))
+    means = FitContext(context.seed, context.scratch, context.log, context.say, _export, context.unfinished)
+    retriever = fit_route(route, data, means)
     folder = context.folder / "retriever"
     folder.mkdir()
     save_retriever(retriever, folder)

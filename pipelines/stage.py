@@ -31,6 +31,8 @@ class StageContext:
         seed: the stage's seed.
         log: takes a point of a curve: name, value, step.
         say: takes a line for whoever watches.
+        unfinished: a folder, perhaps not there yet, that the next run with the same key finds as this one left it when
+            it was killed.
     """
 
     inputs: Mapping[str, Path]
@@ -39,6 +41,7 @@ class StageContext:
     seed: int = 0
     log: Callable[[str, float, int], None] = _ignore_metric
     say: Callable[[str], None] = _ignore_message
+    unfinished: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class Store:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self.artifacts = workspace / "artifacts"
+        self._unfinished = workspace / "unfinished"
 
     def folder(self, stage: str, key: str) -> Path:
         """Where the artifact with this key belongs."""
@@ -140,6 +141,20 @@ class Store:
         for parent in (folder.parent, aside.parent):
             with suppress(OSError):  # not empty
                 parent.rmdir()
+
+    @contextmanager
+    def unfinished(self, stage: str, key: str) -> Iterator[Path]:
+        """A folder, not made yet, that a run of this key finds again after it was killed; removed when it succeeds."""
+        folder = self._unfinished / stage / key[:16]
+        yield folder
+        shutil.rmtree(folder, ignore_errors=True)
+        for parent in (folder.parent, self._unfinished):
+            with suppress(OSError):  # never made, or not empty
+                parent.rmdir()
+
+    def unfinished_folders(self) -> list[Path]:
+        """Every folder that a run left behind to go on from."""
+        return sorted(path for path in self._unfinished.glob("*/*") if path.is_dir() and not path.is_symlink())
 
     @contextmanager
     def temporary(self, stage: str) -> Iterator[Path]:

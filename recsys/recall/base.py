@@ -92,6 +92,7 @@ class FitContext:
         log: takes a point of a curve: name, value, step.
         say: takes a line for whoever watches.
         export: writes a query tower as an ONNX graph, if the two agree: module, its inputs, path.
+        unfinished: a folder that a route finds as it left it when it was killed and is fitted again; see `train`.
     """
 
     seed: int
@@ -99,6 +100,7 @@ class FitContext:
     log: Callable[[str, float, int], None]
     say: Callable[[str], None]
     export: Callable[[Any, InputSpec, Path], None]
+    unfinished: Path | None = None
 
 
 class RouteModule(Protocol):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from pipelines.fingerprint import FileHashes, sources
+from pipelines.garbage import collect
 from pipelines.graph import Observer, Observers, execute, plan, select
 from pipelines.stage import Stage
 from pipelines.store import MANIFEST, Store
@@ -510,3 +511,25 @@ def test_a_file_changed_a_moment_ago_is_not_remembered(tmp_path):
     hashes.of([path])
     hashes.save()
     assert not memory.exists()
+
+
+def test_what_a_killed_stage_left_to_go_on_from_is_found_by_its_key_and_gone_at_the_end(workspace):
+    found = []
+
+    def run(context):
+        found.append(sorted(path.name for path in context.unfinished.glob("*")))
+        context.unfinished.mkdir(parents=True, exist_ok=True)
+        (context.unfinished / f"part {len(found)}").touch()
+        if len(found) < 4:
+            raise KeyboardInterrupt
+
+    stage = Stage("one", run, config={"size": 1})
+    for again in (stage, replace(stage, seed=5), stage):
+        with pytest.raises(KeyboardInterrupt):
+            execute([again], workspace)
+    execute([stage], workspace)
+    assert found == [[], [], ["part 1"], ["part 1", "part 3"]]
+    # What another key left is nobody's any more, which the next collection sees to.
+    assert [path.name for path in (workspace / "unfinished").rglob("part*")] == ["part 2"]
+    assert [left.what for left in collect([stage], workspace)] == ["one, unfinished"]
+    assert list((workspace / "unfinished").iterdir()) == []

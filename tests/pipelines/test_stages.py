@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
-from pipelines.graph import plan
+from pipelines.graph import Observer, execute, plan
 from pipelines.run import run_pipeline, stages_for
 from pipelines.store import Store
 from recsys.bundle.store import versions
@@ -170,3 +171,25 @@ def test_a_run_is_tracked_with_its_stages_and_its_bundle(folder):
     assert client.get_metric_history(children["ranking"].info.run_id, "train/loss")
     assert client.get_registered_model("shop").latest_versions[0].run_id == parent.info.run_id
     assert {"plots", "report"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
+
+
+class Killed(Observer):
+    """Stops a run in the second epoch of its ranker."""
+
+    def on_metric(self, stage, name, value, step):
+        if (stage.name, name, step) == ("ranking", "train/loss", 2):
+            raise KeyboardInterrupt
+
+
+def test_a_training_that_was_stopped_goes_on(folder):
+    changed = ("ranking.training.epochs=3", "ranking.training.checkpoint_minutes=0", "ranking.training.patience=0")
+    stages, workspace = stages_for(config(*changed)), folder / "workspace"
+    with pytest.raises(KeyboardInterrupt):
+        execute(stages, workspace, observer=Killed())
+    (checkpoint,) = (workspace / "unfinished" / "ranking").rglob("training.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["module"]["progress"]["epoch"] == 1
+    resumed = execute(stages, workspace)["ranking"]
+    assert not (workspace / "unfinished").exists()
+    again = execute(stages, workspace, force=("ranking",))["ranking"]
+    assert (resumed.content, resumed.curves) == (again.content, again.curves)

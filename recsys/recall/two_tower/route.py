@@ -77,7 +77,15 @@ def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData,
             "lower it, or use itemcf"
         )
     batches = _batches(config, model, data, assembler)
-    train(model, _loss(config.loss), batches, config.training, seed=context.seed, log=context.log)
+    train(
+        model,
+        _loss(config.loss),
+        batches,
+        config.training,
+        seed=context.seed,
+        log=context.log,
+        checkpoints=context.unfinished,
+    )
     model.eval()
     path = context.folder / "encoder.onnx"
     context.export(model.query, model.spec, path)
