@@ -19,6 +19,7 @@ BENCHMARKS = {
     "new_items": "benchmarks.new_items",
     "gowalla": "benchmarks.gowalla",
     "amazon_beauty": "benchmarks.amazon_beauty",
+    "losses": "benchmarks.losses",
 }
 """Name to module; each has `run() -> dict` with `ours`, and where there is one `target`."""
 
@@ -28,8 +29,13 @@ PEERED = ("item2vec",)
 ON_DATA = ("gowalla", "amazon_beauty")
 """Those whose `run` takes `data`, the folder of a data set that cannot be downloaded; without it they are left out."""
 
+MORE_WITH_DATA = ("losses",)
+"""Those whose `run` takes `data` for a part that is left out without it."""
+
 WITH_MODEL = ("new_items",)
 """Those whose `run` takes `sentence_model`: the folder of a model for the `sentence` route, left out without it."""
+
+TAKES_DATA = (*ON_DATA, *MORE_WITH_DATA)
 
 
 def machine() -> dict[str, Any]:
@@ -47,7 +53,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one or more of {', '.join(BENCHMARKS)}; default all")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--peer-python", metavar="PATH", help=f"an interpreter with the peer of {', '.join(PEERED)}")
-    parser.add_argument("--data", metavar="FOLDER", type=Path, help=f"the files of one of {', '.join(ON_DATA)}")
+    parser.add_argument("--data", metavar="FOLDER", type=Path, help=f"the files of one of {', '.join(TAKES_DATA)}")
     parser.add_argument("--sentence-model", metavar="FOLDER", type=Path, help=f"for {', '.join(WITH_MODEL)}")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
@@ -57,7 +63,7 @@ def main() -> None:
         parser.error(f"{', '.join(sorted(set(options.names) & set(ON_DATA)))}: expected --data FOLDER")
     for name in options.names or [name for name in BENCHMARKS if name not in ON_DATA]:
         given = {"peer_python": options.peer_python} if name in PEERED else {}
-        given |= {"data": options.data} if name in ON_DATA else {}
+        given |= {"data": options.data} if name in TAKES_DATA else {}
         given |= {"sentence_model": options.sentence_model} if name in WITH_MODEL else {}
         found = {"name": name, **importlib.import_module(BENCHMARKS[name]).run(**given), "machine": machine()}
         print(json.dumps(found) if options.json else _text(found), flush=True)
