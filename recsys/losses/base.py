@@ -12,6 +12,8 @@ loss defines, and is 0 where that is 0.
 Losses that compare candidates do so within a request, which is a row. Each request whose labels differ counts 1,
 however many candidates it has, unless the loss says otherwise; a request whose labels are all equal says nothing of
 their order and counts nothing.
+
+Scores of half precision are judged in single precision: sums over lists and ranks need it.
 """
 
 from collections.abc import Callable, Iterator
@@ -96,6 +98,7 @@ def by_entry(
         weight: see the module.
         reduction: see the module.
     """
+    scores = _precise(scores)
     real = like(scores, mask) > 0
     total = torch.where(real, like(scores, weight), 0.0)
     losses = judge(torch.where(real, scores, 0.0), torch.where(real, labels.to(scores.dtype), 0.0))
@@ -124,6 +127,7 @@ def by_list(
         cells: numbers of an intermediate result for each candidate. Where those of all lists are too many to hold,
             `judge` is called on a few lists at a time, and again for their gradients.
     """
+    scores = _precise(scores)
     if not scores.numel():
         return reduce(scores, scores, reduction)
     lists = _lists(scores, labels, mask, weight)
@@ -158,6 +162,10 @@ def reduce(losses: Tensor, total: Tensor, reduction: Reduction) -> Tensor:
         return losses.sum()
     weight = total.sum()
     return losses.sum() / torch.where(weight > 0, weight, torch.ones_like(weight))
+
+
+def _precise(scores: Tensor) -> Tensor:
+    return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
 def _lists(scores: Tensor, labels: Tensor, mask: Tensor | None, weight: Tensor | None) -> Lists:

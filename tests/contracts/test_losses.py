@@ -256,6 +256,15 @@ def test_single_precision_is_near_double(loss):
     torch.testing.assert_close(low.double(), loss(scores, labels, mask=mask, weight=weight), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("half", [torch.float16, torch.bfloat16])
+def test_half_precision_is_judged_in_single(loss, half):
+    scores, labels, mask, weight = draw(4, 6, None, 7)
+    scores, given_settings = scores.to(half), {"mask": mask, "weight": weight.float()}
+    found = loss(scores, labels.to(half), **given_settings)
+    assert torch.equal(found, loss(scores.float(), labels.float(), **given_settings))
+    assert gradient(loss, scores, labels.to(half), **given_settings).dtype == half
+
+
 @pytest.mark.parametrize("shape", [(0, 3), (2, 0), (0, 3, 2)])
 def test_nothing_is_zero(loss, shape):
     assert loss(torch.zeros(shape), torch.zeros(shape)) == 0
