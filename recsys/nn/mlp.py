@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from recsys.nn.activation import ACTIVATIONS
 from recsys.nn.norm import NORMS
 
-__all__ = ["MLP", "SplitLinear"]
+__all__ = ["MLP", "Block", "SplitLinear"]
 
 
 class SplitLinear(nn.Module):
@@ -31,8 +31,8 @@ class SplitLinear(nn.Module):
         return out if self.request is None else out + self.request(request).unsqueeze(1)
 
 
-class _Block(nn.Module):
-    """[norm] → activation → dropout."""
+class Block(nn.Module):
+    """What follows a linear layer: [norm] → activation → dropout. `(…, D)` and a mask `(…)` to `(…, D)`."""
 
     def __init__(self, width: int, *, activation: str, dropout: float, norm: str) -> None:
         super().__init__()
@@ -41,6 +41,7 @@ class _Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """`(…, D)` to `(…, D)`."""
         out: Tensor = self.dropout(self.activation(self.norm(x, mask), mask))
         return out
 
@@ -77,9 +78,7 @@ class MLP(nn.Module):
         self.first = SplitLinear(request, candidate, hidden[0])
         widths = hidden if out is None else (*hidden, out)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
-        self.blocks = nn.ModuleList(
-            _Block(width, activation=activation, dropout=dropout, norm=norm) for width in hidden
-        )
+        self.blocks = nn.ModuleList(Block(width, activation=activation, dropout=dropout, norm=norm) for width in hidden)
 
     def forward(self, request: Tensor, candidate: Tensor, mask: Tensor | None = None) -> Tensor:
         """`(B, R)`, `(B, C, K)` and mask `(B, C)` of real candidates to `(B, C, T)`.

@@ -191,9 +191,9 @@ class Ranker(nn.Module):
         """Sets what is taken from the training samples once, before the first step."""
         self.inputs.fit(samples)
         real = samples.labels[samples.mask]
-        rate = float(np.clip(real.mean(), 1e-4, 1 - 1e-4))
+        rate = np.clip(np.atleast_1d(real.mean(axis=0)), 1e-4, 1 - 1e-4)
         with torch.no_grad():
-            self.bias.fill_(float(np.log(rate / (1 - rate))))
+            self.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))))
 
 
 def side_by_side(vectors: tuple[Tensor, Tensor], numbers: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

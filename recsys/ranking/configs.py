@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 
 from recsys.losses.config import BCELoss, LossConfig
 from recsys.ranking.settings.crossing import (
@@ -20,30 +20,39 @@ from recsys.ranking.settings.crossing import (
 )
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
 from recsys.ranking.settings.sequences import DINConfig
+from recsys.ranking.settings.tasks import ESMMConfig, MMoEConfig, PLEConfig, SharedBottomConfig
 from recsys.settings import Settings
 from recsys.training.config import TrainingConfig
 
 __all__ = [
+    "MULTI_TASK",
     "AFMConfig",
     "AutoIntConfig",
     "DCNConfig",
     "DCNv2Config",
     "DINConfig",
     "DeepFMConfig",
+    "ESMMConfig",
     "FFMConfig",
     "FMConfig",
     "FNNConfig",
     "FinalMLPConfig",
     "FwFMConfig",
     "LRConfig",
+    "MMoEConfig",
     "NFMConfig",
+    "PLEConfig",
     "PNNConfig",
     "RankerConfig",
     "RankingConfig",
     "SamplesConfig",
+    "SharedBottomConfig",
+    "TaskConfig",
     "WideDeepConfig",
     "XDeepFMConfig",
 ]
+
+TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
 
 RankerConfig = Annotated[
     LRConfig
@@ -61,9 +70,17 @@ RankerConfig = Annotated[
     | XDeepFMConfig
     | AutoIntConfig
     | FinalMLPConfig
-    | DINConfig,
+    | DINConfig
+    | SharedBottomConfig
+    | MMoEConfig
+    | PLEConfig
+    | ESMMConfig,
     Field(discriminator="kind"),
 ]
+
+
+MULTI_TASK = ("shared_bottom", "mmoe", "ple", "esmm")
+"""Rankers of several tasks."""
 
 
 class SamplesConfig(Settings):
@@ -84,6 +101,21 @@ class SamplesConfig(Settings):
     """A request for each user and window (positives: all its events), or for each event with its own history."""
 
 
+class TaskConfig(Settings):
+    """One of several tasks: what counts as a positive, and how much."""
+
+    label: str
+    """One of `data.interactions.labels`."""
+    at_least: float = 1.0
+    """The smallest value that counts as a positive."""
+    weight: PositiveFloat = 1.0
+    """Of the task's loss."""
+    loss: LossConfig | None = None
+    """What training minimises for this task; `null`: as `ranking.loss` says."""
+    score: NonNegativeFloat = 1.0
+    """Power of the task's probability in the score that candidates are ordered by; with 0 the task only teaches."""
+
+
 class RankingConfig(Settings):
     """The ranker, its samples and its training."""
 
@@ -96,3 +128,9 @@ class RankingConfig(Settings):
     loss: LossConfig = BCELoss(kind="bce")
     """What training minimises: a word, a mapping, a sum such as `bce + 0.1 * lambdarank`, or a list of these. Losses
     other than `bce`, `focal` and `mse` compare the candidates of a request."""
+    tasks: dict[TaskName, TaskConfig] = Field(default_factory=dict)
+    """Of rankers of several tasks, by name, at least two; `esmm` has two: the click, then the conversion. Samples are
+    drawn by `data.positive`, whatever the tasks are."""
+    balance: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
+    """How the losses of tasks are weighed: as their weights say, times a precision learned for each (`uncertainty`,
+    Kendall 2018), or so that all learn at the same pace (`gradnorm`, Chen 2018)."""

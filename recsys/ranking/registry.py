@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from recsys.features.batch import InputSpec
-from recsys.ranking.configs import RankerConfig
+from recsys.ranking.configs import MULTI_TASK, RankerConfig
 
 if TYPE_CHECKING:
     from recsys.ranking.base import Ranker
@@ -28,11 +28,22 @@ RANKERS: dict[str, str] = {
     "autoint": "recsys.ranking.autoint",
     "finalmlp": "recsys.ranking.finalmlp",
     "din": "recsys.ranking.din",
+    "shared_bottom": "recsys.ranking.shared_bottom",
+    "mmoe": "recsys.ranking.mmoe",
+    "ple": "recsys.ranking.ple",
+    "esmm": "recsys.ranking.esmm",
 }
 """Modules, imported when they are needed: all of them need torch."""
 
 
-def build_ranker(config: RankerConfig, spec: InputSpec) -> "Ranker":
-    """A freshly drawn ranker for these inputs."""
-    ranker: Ranker = importlib.import_module(RANKERS[config.kind]).build(config, spec)
+def build_ranker(config: RankerConfig, spec: InputSpec, tasks: int = 1) -> "Ranker":
+    """A freshly drawn ranker for these inputs.
+
+    Args:
+        config: its settings.
+        spec: its inputs.
+        tasks: how many it learns; 1 but for rankers of several tasks.
+    """
+    build = importlib.import_module(RANKERS[config.kind]).build
+    ranker: Ranker = build(config, spec, tasks) if config.kind in MULTI_TASK else build(config, spec)
     return ranker
