@@ -19,8 +19,10 @@ from recsys.features.batch import Field, InputSpec
 from recsys.features.catalogue import align
 from recsys.funnel.candidates import CandidateGenerator
 from recsys.funnel.parts import FunnelParts, Ranker
+from recsys.ranking.configs import RankingConfig
 from recsys.release.build import BundleInfo, build_bundle
 from recsys.scoring.registry import load_scorer
+from recsys.scoring.tasks import Tasks
 from recsys.settings import content_hash
 
 __all__ = ["BUNDLE", "stage"]
@@ -50,7 +52,7 @@ def _run(config: Config, context: StageContext) -> Metrics:
     policy = Policy.model_validate(config.policy.model_dump())
     parts = FunnelParts(
         generator=CandidateGenerator(routes, load_fusion(context.inputs["candidates"]), policy),
-        ranker=_ranker(context.inputs["ranking"]) if config.ranking is not None else None,
+        ranker=None if config.ranking is None else _ranker(config.ranking, context.inputs["ranking"]),
         encoder=features.encoder,
         users=log.users,
         items=log.items,
@@ -72,10 +74,12 @@ def _run(config: Config, context: StageContext) -> Metrics:
     return {"megabytes": size / 1e6, "items": len(log.items), "users": len(log.users)}
 
 
-def _ranker(folder: Path) -> Ranker:
+def _ranker(ranking: RankingConfig, folder: Path) -> Ranker:
     spec = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
     fields = tuple(Field(**field) for field in spec["fields"])
-    return Ranker(load_scorer(folder / "scorer"), InputSpec(fields, int(spec["history_length"])))
+    powers = tuple(task.score for task in ranking.tasks.values())
+    tasks = Tasks(tuple(ranking.tasks), powers) if ranking.tasks else None
+    return Ranker(load_scorer(folder / "scorer"), InputSpec(fields, int(spec["history_length"])), tasks)
 
 
 def _titles(config: Config, log: Log, dataset: Dataset) -> pa.Array:

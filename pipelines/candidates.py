@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pipelines.inputs import Features, Log, request_queries, withheld_length
+from pipelines.inputs import Features, Log, request_queries, task_positives, withheld_length
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.bundle.format import FusionSpec, Policy
 from recsys.config import Config
-from recsys.data.sampling import Groups, sample_groups
+from recsys.data.sampling import Groups, among_pairs, sample_groups
 from recsys.data.split import RANK, RECALL, VALID
 from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Codes, QueryBatch
@@ -32,11 +33,13 @@ _FITTED_ON = 8192
 
 def stage(config: Config) -> Stage:
     """The stage."""
-    samples = None if config.ranking is None else config.ranking.samples
+    ranking = config.ranking
+    tasks = {} if ranking is None else {name: [task.label, task.at_least] for name, task in ranking.tasks.items()}
+    samples = {"samples": None if ranking is None else ranking.samples, **({"tasks": tasks} if tasks else {})}
     return Stage(
         "candidates",
         partial(_run, config),
-        config={"fusion": config.fusion, "policy": config.policy, "ranking": {"samples": samples}},
+        config={"fusion": config.fusion, "policy": config.policy, "ranking": samples},
         inputs=("ingest", "split", "features", *(f"recall.{name}" for name in config.routes)),
         modules=("pipelines.candidates",),
         seed=config.seed,
@@ -51,23 +54,32 @@ class GroupedRequests:
         requests: Q requests.
         groups: their items.
         route: `route.*` arrays `(Q, G)`; none for labelled rows of the log.
+        tasks: by task, `(Q, G)` float32 labels; none where there is one task, whose labels are those of the groups.
     """
 
     requests: Requests
     groups: Groups
     route: dict[str, np.ndarray[Any, Any]]
+    tasks: dict[str, np.ndarray[Any, Any]]
+
+    @property
+    def labels(self) -> NDArray[np.float32]:
+        """What the ranker learns: `(Q, G)`, or `(Q, G, T)` of several tasks."""
+        return np.stack(list(self.tasks.values()), axis=-1) if self.tasks else self.groups.labels
 
     def save(self, folder: Path) -> None:
         """Writes everything into a folder, which is made."""
         self.requests.save(folder / "requests")
         save_arrays(folder / "groups", {"codes": self.groups.codes, "labels": self.groups.labels})
         save_arrays(folder / "route", self.route)
+        save_arrays(folder / "tasks", self.tasks)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         groups = Groups(**load_arrays(folder / "groups"))
-        return cls(Requests.load(folder / "requests"), groups, load_arrays(folder / "route"))
+        route, tasks = load_arrays(folder / "route"), load_arrays(folder / "tasks")
+        return cls(Requests.load(folder / "requests"), groups, route, tasks)
 
 
 def load_routes(config: Config, context: StageContext, phase: str, features: Features) -> dict[str, Retriever]:
@@ -151,13 +163,25 @@ class _Work:
         candidates = self.generator(fusion.weights).generate(queries)
         labels = relevance(candidates.codes, requests.offsets, requests.positives).astype(np.float32)
         if not sampled:
-            return GroupedRequests(requests, Groups(candidates.codes, labels), self._route(queries, None, candidates))
+            every = Groups(candidates.codes, labels)
+            return self._labelled(window, requests, every, self._route(queries, None, candidates))
         # A group without a positive teaches nothing about order.
         kept = np.flatnonzero(labels.sum(axis=1) > 0)
         requests, queries = requests.take(kept), queries.take(kept)
         candidates, labels = candidates.take(kept), labels[kept]
         groups = self._sample(requests, queries, candidates, labels)
-        return GroupedRequests(requests, groups, self._route(queries, groups.codes, candidates))
+        return self._labelled(window, requests, groups, self._route(queries, groups.codes, candidates))
+
+    def _labelled(
+        self, window: int, requests: Requests, groups: Groups, route: dict[str, np.ndarray[Any, Any]]
+    ) -> GroupedRequests:
+        """With the labels of every task: whether the user's events of the window with that item reach it."""
+        events = self.log.events
+        tasks = {}
+        for name, reached in task_positives(self.config, self.context.inputs["ingest"]).items():
+            at = np.flatnonzero(reached & (events.window == window))
+            tasks[name] = among_pairs(requests.user, groups.codes, events.user[at], events.item[at])
+        return GroupedRequests(requests, groups, route, tasks)
 
     def _sample(
         self, requests: Requests, queries: QueryBatch, candidates: Candidates, labels: np.ndarray[Any, Any]
@@ -189,4 +213,6 @@ class _Work:
         events = self.log.events
         at = np.flatnonzero(np.isin(events.window, windows))
         groups = Groups(events.item[at][:, None], events.positive[at][:, None].astype(np.float32))
-        return GroupedRequests(row_requests(events, self.histories, at), groups, {})
+        positives = task_positives(self.config, self.context.inputs["ingest"])
+        tasks = {name: reached[at][:, None].astype(np.float32) for name, reached in positives.items()}
+        return GroupedRequests(row_requests(events, self.histories, at), groups, {}, tasks)

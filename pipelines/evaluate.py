@@ -1,14 +1,18 @@
 """`evaluate`: the bundle answers the requests of the test window; every reported number comes from it."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.bundle import BUNDLE
-from pipelines.inputs import Features, Log, request_queries, withheld_length
+from pipelines.inputs import Features, Log, request_queries, task_positives, withheld_length
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
+from recsys.data.sampling import among_pairs
 from recsys.data.split import TEST, protocol
 from recsys.data.synthetic.oracle import Oracle, oracle_files
 from recsys.errors import DataError
@@ -16,12 +20,16 @@ from recsys.evaluation.funnel_metrics import evaluate_funnel, evaluate_rows
 from recsys.evaluation.latency import route_latencies
 from recsys.evaluation.lists import write_lists
 from recsys.evaluation.report import write_report
+from recsys.evaluation.results import RowMetrics
 from recsys.evaluation.truth import Truth
-from recsys.features.batch import QueryBatch
+from recsys.features.batch import Codes, QueryBatch
 from recsys.features.history import Requests, row_requests, window_requests
 from recsys.funnel.runtime import Funnel
 
 __all__ = ["stage"]
+
+_TASK_REQUESTS = 5000
+"""Requests whose candidates the AUC of tasks is taken over: more would not change its third digit."""
 
 
 def stage(config: Config) -> Stage:
@@ -29,12 +37,20 @@ def stage(config: Config) -> Stage:
     return Stage(
         "evaluate",
         partial(_run, config),
-        config={"evaluation": config.evaluation, "name": config.name, "split": config.split},
+        config=_read(config),
         inputs=("ingest", "split", "features", "bundle"),
         modules=("pipelines.evaluate",),
         files=() if config.evaluation.oracle is None else oracle_files(Path(config.evaluation.oracle)),
         seed=config.seed,
     )
+
+
+def _read(config: Config) -> dict[str, Any]:
+    """The slice of the configuration that this stage reads."""
+    ranking = config.ranking
+    tasks = {} if ranking is None else {name: [task.label, task.at_least] for name, task in ranking.tasks.items()}
+    own = {"evaluation": config.evaluation, "name": config.name, "split": config.split}
+    return {**own, **({"tasks": tasks} if tasks else {})}
 
 
 def _run(config: Config, context: StageContext) -> Metrics:
@@ -58,6 +74,7 @@ def _run(config: Config, context: StageContext) -> Metrics:
         at = np.flatnonzero(log.events.window == TEST)
         logits = funnel.score_rows(asked(row_requests(log.events, histories, at)), log.events.item[at][:, None])[:, 0]
         rows = evaluate_rows(log.events.positive[at], logits, log.events.user[at])
+    rows_of_tasks = {} if config.ranking is None else _tasks(config, log, context, funnel, requests, asked)
     rng = np.random.default_rng(context.seed)
     truth = None if config.evaluation.oracle is None else _truth(Path(config.evaluation.oracle), log)
     queries = asked(requests)
@@ -66,9 +83,50 @@ def _run(config: Config, context: StageContext) -> Metrics:
         context.log(f"latency_ms/{name}", milliseconds, 0)
     told = ", ".join(f"{name} {milliseconds:.2g}" for name, milliseconds in latencies.items())
     context.say(f"one request takes, in ms: {told}")
-    evaluation = evaluate_funnel(funnel, requests, queries, config.evaluation, rng=rng, rows=rows, truth=truth)
+    evaluation = evaluate_funnel(
+        funnel, requests, queries, config.evaluation, rng=rng, rows=rows, tasks=rows_of_tasks, truth=truth
+    )
     write_lists(funnel, requests, evaluation, context.folder)
     return write_report(evaluation, context.folder, title=config.name, protocol=protocol(config.split))
+
+
+def _tasks(
+    config: Config,
+    log: Log,
+    context: StageContext,
+    funnel: Funnel,
+    requests: Requests,
+    asked: Callable[[Requests], QueryBatch],
+) -> dict[str, RowMetrics]:
+    """How well each of several tasks is told: over labelled rows if it learned from such, else over candidates."""
+    reached = task_positives(config, context.inputs["ingest"])
+    if not reached:
+        return {}
+    events = log.events
+    assert config.ranking is not None
+    if config.ranking.samples.kind == "events":
+        at = np.flatnonzero(events.window == TEST)
+        rows, codes = row_requests(events, log.histories(config), at), events.item[at][:, None]
+        labels = {name: positive[at][:, None] for name, positive in reached.items()}
+        return _task_rows(funnel, asked(rows), rows.user, codes, labels, "labelled rows of the test window")
+    some = requests.take(np.arange(min(len(requests), _TASK_REQUESTS)))
+    queries = asked(some)
+    codes, found = funnel.rank(queries, 1).candidates.codes, {}
+    for name, positive in reached.items():
+        at = np.flatnonzero(positive & (events.window == TEST))
+        found[name] = among_pairs(some.user, codes, events.user[at], events.item[at])
+    return _task_rows(funnel, queries, some.user, codes, found, "candidates of the test requests")
+
+
+def _task_rows(
+    funnel: Funnel, queries: QueryBatch, users: Codes, codes: Codes, labels: Mapping[str, NDArray[Any]], source: str
+) -> dict[str, RowMetrics]:
+    real, logits = codes >= 0, funnel.task_logits(queries, codes)
+    groups = np.broadcast_to(users[:, None], codes.shape)[real]
+    return {
+        name: evaluate_rows(own[real], logits[..., task][real], groups, source=source)
+        for task, (name, own) in enumerate(labels.items())
+    }
 
 
 def _truth(folder: Path, log: Log) -> Truth:

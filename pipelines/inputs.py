@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from recsys.config import Config
 from recsys.data.split import visible
@@ -16,7 +17,7 @@ from recsys.features.catalogue import Catalogue
 from recsys.features.encoder import FeatureEncoder
 from recsys.features.history import Events, Histories, Requests
 
-__all__ = ["Features", "Log", "request_queries", "withheld_length"]
+__all__ = ["Features", "Log", "request_queries", "task_positives", "withheld_length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,15 @@ def request_queries(requests: Requests, *, histories: Histories, features: Featu
         log = Dataset.load(ingested).interactions
         known |= features.encoder.encode("context", log.take(pa.array(requests.event)))
     return QueryBatch(history, lengths, known)
+
+
+def task_positives(config: Config, ingested: Path) -> dict[str, NDArray[np.bool_]]:
+    """Whether each event of the log is a positive of each of several tasks; nothing where there is one."""
+    tasks = {} if config.ranking is None else config.ranking.tasks
+    if not tasks:
+        return {}
+    log = Dataset.load(ingested).interactions
+    return {name: log[task.label].to_numpy() >= task.at_least for name, task in tasks.items()}
 
 
 def withheld_length(config: Config) -> int:

@@ -1,8 +1,9 @@
 """`ranking`: the ranker, trained on the rank window, stopped by the valid window, exported behind the parity gate."""
 
 import json
+import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ from recsys.scoring.registry import save_scorer
 if TYPE_CHECKING:
     from torch import nn
 
+    from recsys.losses.base import Objective
     from recsys.ranking.base import Ranker
     from recsys.training.batches import Samples
     from recsys.training.trainer import TrainResult, Validation
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["model_inputs", "stage"]
 
 Scores = NDArray[np.float32]
-Judge = Callable[[Scores, "Samples", Requests], float]
 
 
 def stage(config: Config) -> Stage:
@@ -78,12 +79,12 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     spec = select_inputs(model_inputs(config, features), ranking.model)
     fitting, _ = _samples(config, ranking, context, features, spec, "train")
     validation, requests = _samples(config, ranking, context, features, spec, "valid")
-    name, judge = _judge(ranking)
+    judge = _judge(ranking)
 
-    def figure(model: "nn.Module") -> float:
+    def figures(model: "nn.Module") -> dict[str, float]:
         return judge(predict(model, validation), validation, requests)
 
-    model, result = _fitted(ranking, spec, fitting, context, context.log, (name, figure))
+    model, result = _fitted(ranking, spec, fitting, context, context.log, figures)
     if config.refit == "all":
         # The best number of epochs is settled: the valid window may teach, too.
         settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
@@ -94,7 +95,7 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
     (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
-    return {f"valid/{name}": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
+    return {f"valid/{judge.name}": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
 
 
 def _fitted(
@@ -106,17 +107,29 @@ def _fitted(
     validate: "Validation | None",
 ) -> "tuple[Ranker, TrainResult]":
     """A freshly drawn ranker, trained."""
-    from recsys.losses.registry import build_loss
     from recsys.ranking.registry import build_ranker
     from recsys.training.trainer import seeded, train
 
     with seeded(context.seed):
-        model = build_ranker(ranking.model, spec)
+        model = build_ranker(ranking.model, spec, max(len(ranking.tasks), 1))
     model.fit_inputs(samples)
-    loss = build_loss(ranking.loss)
+    loss = _objective(ranking, model)
     stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
     run = partial(train, model, loss, samples, ranking.training, seed=context.seed, log=log)
     return model, run(validate=validate, checkpoints=stand)
+
+
+def _objective(ranking: RankingConfig, model: "Ranker") -> "Objective":
+    """What training minimises."""
+    from recsys.losses.registry import build_loss
+    from recsys.losses.tasks import TaskLosses
+    from recsys.ranking.tasks import MultiTaskRanker
+
+    if not isinstance(model, MultiTaskRanker):
+        return build_loss(ranking.loss)
+    tasks = ranking.tasks.values()
+    losses = [build_loss(task.loss or ranking.loss) for task in tasks]
+    return TaskLosses(losses, [task.weight for task in tasks], ranking.balance, shared=model.shared_weights)
 
 
 def _samples(
@@ -129,19 +142,53 @@ def _samples(
     queries = request_queries(
         grouped.requests, histories=histories, features=features, ingested=context.inputs["ingest"]
     )
-    codes, labels = grouped.groups.codes, grouped.groups.labels
+    codes, labels = grouped.groups.codes, grouped.labels
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
     return Samples(inputs, labels, codes >= 0, ranking.training.batch_size), grouped.requests
 
 
-def _judge(ranking: RankingConfig) -> tuple[str, Judge]:
-    """What early stopping goes by: AUC of labelled rows, NDCG of lists."""
-    if ranking.samples.kind == "events":
-        return "auc", lambda scores, samples, requests: auc(samples.labels[samples.mask], scores[samples.mask])
-    return "ndcg@10", _list_quality
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What early stopping goes by, and what else is told of every epoch.
+
+    AUC of labelled rows, NDCG of lists. Of several tasks: its mean over tasks, and the AUC of each.
+    """
+
+    rows: bool
+    tasks: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the figure that training goes by."""
+        return "auc" if self.rows else "ndcg@10"
+
+    def __call__(self, scores: Scores, samples: "Samples", requests: Requests) -> dict[str, float]:
+        """Figures by name, that one first."""
+        mask = samples.mask
+        if not self.tasks:
+            if self.rows:
+                return {self.name: auc(samples.labels[mask], scores[mask])}
+            return {self.name: _list_quality(scores, samples.labels, mask, requests.counts)}
+        columns = {name: (scores[..., task], samples.labels[..., task]) for task, name in enumerate(self.tasks)}
+        areas = {f"auc/{name}": auc(labels[mask], own[mask]) for name, (own, labels) in columns.items()}
+        if self.rows:
+            return {self.name: float(np.mean(list(areas.values()))), **areas}
+        quality = [_task_quality(own, labels, mask) for own, labels in columns.values()]
+        return {self.name: float(np.mean(quality)), **areas}
 
 
-def _list_quality(scores: Scores, samples: "Samples", requests: Requests) -> float:
-    order = np.argsort(-np.where(samples.mask, scores, -np.inf), axis=1, kind="stable")
-    hits = np.take_along_axis(samples.labels, order, axis=1) > 0
-    return float(ndcg_at_k(hits, requests.counts, 10).mean())
+def _judge(ranking: RankingConfig) -> _Judge:
+    return _Judge(ranking.samples.kind == "events", tuple(ranking.tasks))
+
+
+def _list_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_], counts: NDArray[np.integer]) -> float:
+    order = np.argsort(-np.where(mask, scores, -np.inf), axis=1, kind="stable")
+    hits = np.take_along_axis(labels, order, axis=1) > 0
+    return float(ndcg_at_k(hits, counts, 10).mean())
+
+
+def _task_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_]) -> float:
+    """Over the requests that have a positive of the task; NaN without any."""
+    counts = (labels > 0).sum(axis=1)
+    some = counts > 0
+    return _list_quality(scores[some], labels[some], mask[some], counts[some]) if some.any() else math.nan

@@ -10,9 +10,9 @@ from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, Sp
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig, chosen_features
-from recsys.losses.config import needing_groups
+from recsys.losses.config import LossConfig, needing_groups
 from recsys.problems import Problem, Problems, unknown
-from recsys.ranking.configs import RankerConfig, RankingConfig, WideDeepConfig
+from recsys.ranking.configs import MULTI_TASK, RankerConfig, RankingConfig, WideDeepConfig
 from recsys.recall.configs import RouteConfig
 from recsys.recall.settings.base import LogFacts
 from recsys.retrieval.config import FusionConfig
@@ -242,20 +242,56 @@ def _check_samples(config: Config) -> Iterator[Problem]:
         yield Problem(
             "found candidates, but split.rank is 0: no request to sample; give it a share, or use events", at=at
         )
-    groups = needing_groups(config.ranking.loss)
-    if groups and samples.kind == "events" and config.data.interactions.request_id is None:
-        yield Problem(
-            f"found {groups[0]}, which compares the candidates of a request, but ranking.samples.kind is events and "
-            "data.interactions.request_id is null: every row is a request of its own; name the column, use samples of "
-            "kind candidates, or a loss of single rows: bce, focal, mse",
-            at=("ranking", "loss"),
-        )
+    for where, loss in _losses(config.ranking):
+        groups = needing_groups(loss)
+        if groups and samples.kind == "events" and config.data.interactions.request_id is None:
+            yield Problem(
+                f"found {groups[0]}, which compares the candidates of a request, but ranking.samples.kind is events "
+                "and data.interactions.request_id is null: every row is a request of its own; name the column, use "
+                "samples of kind candidates, or a loss of single rows: bce, focal, mse",
+                at=where,
+            )
     if samples.per == "event" and config.data.order == "none":
         yield Problem(
             "found event, but data.order is none: no event comes before another; expected window",
             at=("ranking", "samples", "per"),
             protocol=True,
         )
+
+
+def _losses(ranking: RankingConfig) -> Iterator[tuple[KeyPath, LossConfig]]:
+    """Every loss that is named, and where."""
+    yield ("ranking", "loss"), ranking.loss
+    yield from ((("ranking", "tasks", name, "loss"), t.loss) for name, t in ranking.tasks.items() if t.loss is not None)
+
+
+def _check_tasks(config: Config) -> Iterator[Problem]:
+    ranking = config.ranking
+    if ranking is None:
+        return
+    kind, several = ranking.model.kind, ranking.model.kind in MULTI_TASK
+    wanted = "exactly 2, the click and the conversion" if kind == "esmm" else "at least 2"
+    at: KeyPath = ("ranking", "tasks")
+    if ranking.tasks and not several:
+        yield Problem(f"found tasks, but {kind} learns one; expected a model of {', '.join(MULTI_TASK)}", at=at)
+    elif several and (len(ranking.tasks) != 2 if kind == "esmm" else len(ranking.tasks) < 2):
+        yield Problem(f"found {len(ranking.tasks)}, expected {wanted}: {kind} learns several tasks", at=at)
+    yield from _check_each_task(config, ranking)
+
+
+def _check_each_task(config: Config, ranking: RankingConfig) -> Iterator[Problem]:
+    at: KeyPath = ("ranking", "tasks")
+    for name, task in ranking.tasks.items():
+        if task.label not in config.data.interactions.labels:
+            labels = config.data.interactions.labels
+            yield Problem(
+                unknown(task.label, labels, noun="label of data.interactions.labels"), at=(*at, name, "label")
+            )
+    if ranking.tasks and not any(task.score for task in ranking.tasks.values()):
+        yield Problem("every score is 0, so all candidates would score alike; expected one above 0", at=at)
+    if ranking.tasks and ranking.samples.per == "event":
+        where = ("ranking", "samples", "per")
+        yield Problem("found event with ranking.tasks, expected window: a task's labels are of the window", at=where)
 
 
 def _check_ranker_fields(config: Config) -> Iterator[Problem]:
@@ -294,5 +330,6 @@ _CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_features,
     _check_history,
     _check_samples,
+    _check_tasks,
     _check_ranker_fields,
 )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Groups", "sample_groups"]
+__all__ = ["Groups", "among_pairs", "sample_groups"]
 
 Codes = NDArray[np.int32]
 Bool = NDArray[np.bool_]
@@ -73,3 +73,18 @@ def _uniform(codes: Codes, withheld: Codes, count: int, n_items: int, rng: np.ra
     again = np.pad(ascending[:, 1:] == ascending[:, :-1], ((0, 0), (1, 0)))
     np.put_along_axis(repeated, ranked, again, axis=1)
     return np.where(np.isin(base + drawn, taken) | repeated, np.int32(-1), drawn)
+
+
+def among_pairs(users: Codes, items: Codes, of_users: Codes, of_items: Codes) -> NDArray[np.float32]:
+    """1 where a user and an item are one of the pairs.
+
+    Args:
+        users: `(Q,)` user codes.
+        items: `(Q, G)` item codes, −1 pads.
+        of_users: `(P,)` user codes of the pairs.
+        of_items: `(P,)` their item codes.
+    """
+    width = np.int64(max(items.max(initial=0), of_items.max(initial=0)) + 2)
+    asked = users.astype(np.int64)[:, None] * width + items + 1
+    found = np.isin(asked, of_users.astype(np.int64) * width + of_items + 1) & (items >= 0)
+    return found.astype(np.float32)

@@ -78,6 +78,7 @@ def evaluate_funnel(
     *,
     rng: np.random.Generator,
     rows: RowMetrics | None = None,
+    tasks: Mapping[str, RowMetrics] | None = None,
     truth: Truth | None = None,
 ) -> FunnelEvaluation:
     """Asks the funnel every request and measures each of its stages.
@@ -89,6 +90,7 @@ def evaluate_funnel(
         config: list lengths and resamples; 10 is always among the list lengths.
         rng: draws resamples and, of a large window, the requests whose candidates the ranker is measured on.
         rows: the ranker's figures where labelled rows exist (`evaluate_rows`); `None` takes them over candidates.
+        tasks: figures of each of several tasks, by name.
         truth: what users would really click, on a simulated world.
 
     Raises:
@@ -115,6 +117,7 @@ def evaluate_funnel(
         comparisons=tuple(_compare(answers, counts, other, config.bootstrap, rng) for other in (best, FUSION)),
         loss=_attribute(answers.hits[FUNNEL], answers.candidates, len(requests.positives)),
         ranker=rows,
+        tasks=dict(tasks or {}),
         slices=(
             _by_history(answers, counts, queries.lengths),
             _by_popularity(answers, requests.positives, popularity_slice(funnel.parts.popularity)),

@@ -10,7 +10,7 @@ from recsys.evaluation.text import (
     dispensable_line,
     headline_columns,
     loss_line,
-    ranker_line,
+    ranker_lines,
     regret_line,
     route_columns,
     size_line,
@@ -67,7 +67,7 @@ def _key_figures(evaluation: FunnelEvaluation) -> str:
 
 
 def _sentences(evaluation: FunnelEvaluation) -> list[str]:
-    return [] if evaluation.ranker is None else [_paragraph(ranker_line(evaluation.ranker))]
+    return [_paragraph(line) for line in ranker_lines(evaluation)]
 
 
 def _truth(truth: TruthResult) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,6 +221,7 @@ class FunnelEvaluation:
         scores: `(Q, K)` their scores, −inf at padding.
         truth: against the best lists there could be; `None` where nobody knows them.
         routes: what each route is worth beside the others; `None` where there is one only.
+        tasks: how well each of several tasks is told; empty where there is one.
     """
 
     requests: int
@@ -238,6 +239,7 @@ class FunnelEvaluation:
     scores: Floats
     truth: TruthResult | None = None
     routes: RouteValues | None = None
+    tasks: Mapping[str, RowMetrics] = field(default_factory=dict)
 
     def stage(self, name: str) -> StageResult:
         """The stage of this name. Raises `KeyError` when there is none."""
@@ -255,7 +257,9 @@ class FunnelEvaluation:
         yield from _comparisons(self.comparisons)
         yield from _loss(self.loss)
         if self.ranker is not None:
-            yield from ((f"ranker/{name}", getattr(self.ranker, name)) for name in ("auc", "gauc", "logloss"))
+            yield from _rows("ranker", self.ranker)
+        for name, rows in self.tasks.items():
+            yield from _rows(f"task/{name}", rows)
         if self.routes is not None:
             yield from _routes(self.routes)
         if self.truth is not None:
@@ -305,6 +309,10 @@ def _truth(truth: TruthResult) -> Iterator[tuple[str, float]]:
     for stage, share in truth.ndcg.items():
         yield from _interval(f"{stage}/true_ndcg@{AT}", share)
     yield from _interval(f"{FUNNEL}/regret@{AT}", truth.regret)
+
+
+def _rows(name: str, rows: RowMetrics) -> Iterator[tuple[str, float]]:
+    yield from ((f"{name}/{figure}", getattr(rows, figure)) for figure in ("auc", "gauc", "logloss"))
 
 
 def _routes(values: RouteValues) -> Iterator[tuple[str, float]]:

@@ -22,7 +22,7 @@ __all__ = [
     "dispensable_line",
     "headline_columns",
     "loss_line",
-    "ranker_line",
+    "ranker_lines",
     "regret_line",
     "render_text",
     "route_columns",
@@ -76,11 +76,16 @@ def loss_line(loss: LossAttribution) -> str:
     )
 
 
-def ranker_line(ranker: RowMetrics) -> str:
-    """How well the ranker separates."""
+def ranker_lines(evaluation: FunnelEvaluation) -> list[str]:
+    """How well the ranker separates, and each of its tasks."""
+    own = [] if evaluation.ranker is None else [_row_line("Ranker", evaluation.ranker)]
+    return [*own, *(_row_line(f"Task {name}", rows) for name, rows in evaluation.tasks.items())]
+
+
+def _row_line(name: str, rows: RowMetrics) -> str:
     return (
-        f"Ranker: AUC {_number(ranker.auc)}, GAUC {_number(ranker.gauc)}, log loss {_number(ranker.logloss)} over "
-        f"{ranker.rows:,} {ranker.source}"
+        f"{name}: AUC {_number(rows.auc)}, GAUC {_number(rows.gauc)}, log loss {_number(rows.logloss)} over "
+        f"{rows.rows:,} {rows.source}"
     )
 
 
@@ -119,7 +124,7 @@ def _stages(evaluation: FunnelEvaluation) -> list[str]:
 def _found(evaluation: FunnelEvaluation) -> list[str]:
     funnel = evaluation.stage(FUNNEL)
     return [
-        *([ranker_line(evaluation.ranker)] if evaluation.ranker is not None else []),
+        *ranker_lines(evaluation),
         loss_line(evaluation.loss),
         *map(comparison_line, evaluation.comparisons),
         f"Coverage@{AT} {funnel.coverage:.1%} of the catalogue, Gini@{AT} {funnel.gini:.3f}",

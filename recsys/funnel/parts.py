@@ -21,16 +21,24 @@ from recsys.funnel.candidates import CandidateGenerator
 from recsys.retrieval.registry import load_retriever, save_retriever
 from recsys.scoring.base import Scorer
 from recsys.scoring.registry import load_scorer, save_scorer
+from recsys.scoring.tasks import Tasks
 
 __all__ = ["FunnelParts", "Ranker", "load_parts", "save_parts"]
+
+_TASKS = "tasks.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """A scorer and the inputs it reads, in order."""
+    """A scorer, the inputs it reads, in order, and its tasks, if it has several."""
 
     scorer: Scorer
     spec: InputSpec
+    tasks: Tasks | None = None
+
+    def answer(self, logits: Floats) -> Floats:
+        """What candidates are ordered by, `(B, C)`, of the scorer's logits: the only task's, or as `Tasks` says."""
+        return logits[..., 0] if self.tasks is None else self.tasks.score(logits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,8 @@ def save_parts(parts: FunnelParts, folder: Path) -> None:
     if parts.ranker is not None:
         save_scorer(parts.ranker.scorer, _new(folder / RANKER / "scorer"))
         _write_json(folder / RANKER / "inputs.json", asdict(parts.ranker.spec))
+        if parts.ranker.tasks is not None:
+            _write_json(folder / RANKER / _TASKS, asdict(parts.ranker.tasks))
 
 
 def load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
@@ -133,7 +143,14 @@ def _load_ranker(folder: Path, kind: str) -> Ranker:
     _check_kind(folder, scorer.kind, kind)
     spec = _read_json(folder / "inputs.json")
     fields = tuple(Field(**field) for field in spec["fields"])
-    return Ranker(scorer, InputSpec(fields, int(spec["history_length"])))
+    return Ranker(scorer, InputSpec(fields, int(spec["history_length"])), _load_tasks(folder / _TASKS))
+
+
+def _load_tasks(path: Path) -> Tasks | None:
+    if not path.exists():
+        return None
+    told = _read_json(path)
+    return Tasks(tuple(map(str, told["names"])), tuple(map(float, told["powers"])))
 
 
 def _check_kind(folder: Path, found: str, expected: str) -> None:

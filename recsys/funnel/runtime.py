@@ -5,7 +5,7 @@ comes from the code that serves.
 """
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -148,19 +148,30 @@ class Funnel:
         return chunks[0] if len(chunks) == 1 else _concatenate(chunks)
 
     def score_rows(self, queries: QueryBatch, codes: Codes) -> Floats:
-        """The ranker's logits `(B, C)` for given items `(B, C)`, whether or not a route found them; −inf at −1.
+        """The ranker's scores `(B, C)` for given items `(B, C)`, whether or not a route found them; −inf at −1.
 
         Raises:
             InputError: the bundle has no ranker.
         """
+        return self._over_rows(_Ranking.scores, queries, codes)
+
+    def task_logits(self, queries: QueryBatch, codes: Codes) -> Floats:
+        """The ranker's logits of every task `(B, C, T)` for given items `(B, C)`; whatever it says at −1.
+
+        Raises:
+            InputError: the bundle has no ranker.
+        """
+        return self._over_rows(_Ranking.logits, queries, codes)
+
+    def _over_rows(self, give: "_Give", queries: QueryBatch, codes: Codes) -> Floats:
         if self._ranking is None:
             raise InputError(f"bundle {self.manifest.name}: has no ranker to score rows with; set `ranking:` and run")
-        scores = []
+        given = []
         for rows in _chunks(len(queries)):
             chunk = queries.take(rows)
             candidates = self.parts.generator.generate(chunk) if self._ranking.reads_routes else None
-            scores.append(self._ranking.logits(chunk, codes[rows], candidates))
-        return np.concatenate(scores)
+            given.append(give(self._ranking, chunk, codes[rows], candidates))
+        return np.concatenate(given)
 
     def recommend(self, requests: Sequence[Request], k: int = 10, *, explain: bool = False) -> list[Response]:
         """Answers requests in outside ids.
@@ -213,7 +224,7 @@ class Funnel:
 
     def _scores(self, queries: QueryBatch, codes: Codes, candidates: Candidates) -> Floats:
         """Final scores `(B, C)`: the ranker's for any items, the fused ones for the candidates."""
-        return candidates.scores if self._ranking is None else self._ranking.logits(queries, codes, candidates)
+        return candidates.scores if self._ranking is None else self._ranking.scores(queries, codes, candidates)
 
     def _allowed(self, item_ids: tuple[str, ...] | None) -> Codes | None:
         if item_ids is None:
@@ -264,7 +275,7 @@ class _Ranking:
 
     def __init__(self, ranker: Ranker, parts: FunnelParts) -> None:
         self.reads_routes = bool(ranker.spec.side("route"))
-        self._scorer = ranker.scorer
+        self._ranker = ranker
         self._retrievers = parts.generator.retrievers
         match = MatchFeatures(parts.item_features)
         read = {field.name for field in ranker.spec.fields}
@@ -272,14 +283,22 @@ class _Ranking:
         self._assembler = Assembler(parts.item_features, ranker.spec)
 
     def logits(self, queries: QueryBatch, codes: Codes, candidates: Candidates | None) -> Floats:
-        """The first task's logits `(B, C)` for given items; −inf at −1."""
+        """The logits `(B, C, T)` for given items."""
         routes: Mapping[str, Floats] = {}
         if self.reads_routes and candidates is not None:
             routes = route_features(self._retrievers, queries, codes, candidates, match=self._match)
-        logits = self._scorer.score(self._assembler.inputs(queries, codes, routes))[..., 0]
+        return self._ranker.scorer.score(self._assembler.inputs(queries, codes, routes))
+
+    def scores(self, queries: QueryBatch, codes: Codes, candidates: Candidates | None) -> Floats:
+        """What items are ordered by, `(B, C)`; −inf at −1."""
+        scores = self._ranker.answer(self.logits(queries, codes, candidates))
         # A model that overflows on one item must not take the item before it out of the order.
-        finite = np.nan_to_num(logits, nan=_LOWEST, neginf=_LOWEST)
+        finite = np.nan_to_num(scores, nan=_LOWEST, neginf=_LOWEST)
         return np.where(codes >= 0, finite, np.float32(-np.inf)).astype(np.float32)
+
+
+_Give = Callable[[_Ranking, QueryBatch, Codes, Candidates | None], Floats]
+"""What a ranker says of given items."""
 
 
 def _check_k(k: int) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from recsys.errors import ConfigError
 from recsys.losses.base import Objective
 
 __all__ = ["Balance", "TaskLosses"]
@@ -35,7 +36,7 @@ class TaskLosses(nn.Module):
         alpha: α ≥ 0 of `gradnorm`.
 
     Raises:
-        ValueError: `gradnorm` without shared weights.
+        ConfigError: `gradnorm` without shared weights.
     """
 
     weights: Tensor
@@ -52,7 +53,10 @@ class TaskLosses(nn.Module):
     ) -> None:
         super().__init__()
         if balance == "gradnorm" and not shared():
-            raise ValueError("gradnorm compares gradients on weights that tasks share; found none")
+            raise ConfigError(
+                "ranking.balance: gradnorm compares gradients on weights that tasks share, but this ranker has none; "
+                "expected fixed or uncertainty"
+            )
         self.losses = list(losses)
         self.balance = balance
         self.shared = shared

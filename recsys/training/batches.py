@@ -21,7 +21,8 @@ class Batch:
 
     Attributes:
         inputs: model inputs by field name.
-        labels: `(B, C)` float32; for two-towers `(P, 1)` int64, the column of each request's positive.
+        labels: `(B, C)` float32, or `(B, C, T)` of several tasks; for two-towers `(P, 1)` int64, the column of each
+            request's positive.
         mask: `(B, C)` bool, true at real candidates; `None` means all are.
     """
 
@@ -53,7 +54,7 @@ class Samples:
 
     Attributes:
         inputs: model inputs by field name; the first axis is the request.
-        labels: `(Q, C)` float32.
+        labels: `(Q, C)` float32, or `(Q, C, T)` of several tasks.
         mask: `(Q, C)` bool, true at real candidates.
         batch_size: requests a batch.
     """

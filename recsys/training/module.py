@@ -84,7 +84,7 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Optimizer:
         """See Lightning."""
-        self._optimiser = optimiser_of(self.model, self.config.optimiser)
+        self._optimiser = optimiser_of(nn.ModuleList([self.model, *self._weighing]), self.config.optimiser)
         if self._resumed is not None:
             self._optimiser.load_state_dict(self._resumed)
         return self._optimiser
@@ -110,7 +110,7 @@ class TrainingModule(pl.LightningModule):
         """See Lightning, whose own clipping stops at sparse gradients."""
         largest = self.config.gradient_clip or gradient_clip_val
         if largest:
-            clip_gradients(list(self.model.parameters()), largest)
+            clip_gradients([p for group in optimizer.param_groups for p in group["params"]], largest)
 
     def optimizer_step(
         self,
@@ -151,6 +151,7 @@ class TrainingModule(pl.LightningModule):
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
             "optimiser": self._optimiser.state_dict(),
+            "loss": [part.state_dict() for part in self._weighing],
             "schedule": self.schedule.state(),
             "average": self.average.values if self.average else {},
         }
@@ -161,9 +162,16 @@ class TrainingModule(pl.LightningModule):
             setattr(self.progress, name, value)
         self.model.load_state_dict(state["model"])
         self._resumed = state["optimiser"]
+        for part, kept in zip(self._weighing, state["loss"], strict=True):
+            part.load_state_dict(kept)
         self.schedule.restore(state["schedule"])
         if self.average is not None:
             self.average.values = state["average"]
+
+    @property
+    def _weighing(self) -> list[nn.Module]:
+        """The loss, if it learns, too: how much each task counts."""
+        return [self.loss] if isinstance(self.loss, nn.Module) else []
 
     def _loss(self, batch: Batch) -> Tensor:
         own: Tensor | float = 0.0

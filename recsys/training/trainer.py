@@ -5,7 +5,7 @@ import logging
 import math
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,8 +25,8 @@ from recsys.training.module import Progress, TrainingModule
 
 __all__ = ["TrainResult", "Validation", "predict", "seeded", "train"]
 
-Validation = tuple[str, Callable[[nn.Module], float]]
-"""Name of a figure, higher is better, and how to get it from the model, which is in evaluation mode."""
+Validation = Callable[[nn.Module], Mapping[str, float]]
+"""Figures by name of the model, which is in evaluation mode. The first, higher is better, is what training goes by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def train(
         batches: of every epoch.
         config: of the run.
         seed: of the order of the batches and of dropout.
-        log: takes `train/loss` and `valid/<name>` of every epoch.
+        log: takes `train/loss` and each `valid/<name>` of every epoch.
         validate: what early stopping goes by; without it all epochs are run.
         checkpoints: a folder of this run alone: one that was killed goes on from what it left there.
 
@@ -96,7 +96,7 @@ def train(
 
 @torch.no_grad()
 def predict(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
-    """The model's scores of every group, in order: `(Q, C)`, of the first task if there are several."""
+    """The model's scores of every group, in order: `(Q, C)`, or `(Q, C, T)` where labels are of several tasks."""
     device = next(model.parameters()).device
     parts = []
     for batch in samples.in_order():
@@ -208,19 +208,21 @@ class _Run:
             self.watch.best_epoch = self.watch.epochs
             self.module.schedule.judged(-loss)
         else:
-            self.module.schedule.judged(self._validated(*self.validate))
+            self.module.schedule.judged(self._validated(self.validate))
         return not self.watch.stopped
 
-    def _validated(self, name: str, figure: Callable[[nn.Module], float]) -> float:
+    def _validated(self, validate: Validation) -> float:
         average = self.module.average
         with nullcontext() if average is None else average.applied():
             self.model.eval()
             with torch.no_grad():
-                found = figure(self.model)
+                figures = validate(self.model)
             self.model.train()
-            self.watch.say(f"valid/{name}", found)
-            self.watch.judged(found, self.model)
-        return found
+            for name, value in figures.items():
+                self.watch.say(f"valid/{name}", value)
+            first = next(iter(figures.values()))
+            self.watch.judged(first, self.model)
+        return first
 
 
 class _Epochs:

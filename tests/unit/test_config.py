@@ -106,6 +106,7 @@ def test_a_configuration_that_breaks_its_own_protocol_is_refused(load, changes, 
     assert lines(caught) == [message]
 
 
+TASKS = {"liked": {"label": "stars", "at_least": 4}, "loved": {"label": "stars", "at_least": 5}}
 CONTRADICTIONS = [
     (
         {"data.interactions.item_id": "user_id"},
@@ -220,6 +221,43 @@ CONTRADICTIONS = [
         {"ranking": {"model": {"kind": "deepfm"}}, "split": {"kind": "per_user", "rank": 0}, "fusion.weights": "equal"},
         "ranking.samples.kind: found candidates, but split.rank is 0: no request to sample; "
         "give it a share, or use events",
+    ),
+    (
+        {"ranking": {"model": {"kind": "deepfm"}, "tasks": TASKS}},
+        "ranking.tasks: found tasks, but deepfm learns one; expected a model of shared_bottom, mmoe, ple, esmm",
+    ),
+    (
+        {"ranking": {"model": {"kind": "mmoe"}, "tasks": {"liked": {"label": "stars"}}}},
+        "ranking.tasks: found 1, expected at least 2: mmoe learns several tasks",
+    ),
+    (
+        {"ranking": {"model": {"kind": "esmm"}}},
+        "ranking.tasks: found 0, expected exactly 2, the click and the conversion: esmm learns several tasks",
+    ),
+    (
+        {"ranking": {"model": {"kind": "mmoe"}, "tasks": {**TASKS, "bought": {"label": "star"}}}},
+        "ranking.tasks.bought.label: found 'star', expected a label of data.interactions.labels; did you mean stars?",
+    ),
+    (
+        {"ranking": {"model": {"kind": "ple"}, "tasks": {name: {**t, "score": 0} for name, t in TASKS.items()}}},
+        "ranking.tasks: every score is 0, so all candidates would score alike; expected one above 0",
+    ),
+    (
+        {"ranking": {"model": {"kind": "ple"}, "tasks": TASKS, "samples": {"per": "event"}}},
+        "ranking.samples.per: found event with ranking.tasks, expected window: a task's labels are of the window",
+    ),
+    (
+        {
+            "data.positive": {"label": "stars", "at_least": 4},
+            "ranking": {
+                "model": {"kind": "ple"},
+                "samples": {"kind": "events"},
+                "tasks": {**TASKS, "rated": {"label": "stars", "loss": "listnet"}},
+            },
+        },
+        "ranking.tasks.rated.loss: found listnet, which compares the candidates of a request, but ranking.samples.kind "
+        "is events and data.interactions.request_id is null: every row is a request of its own; name the column, use "
+        "samples of kind candidates, or a loss of single rows: bce, focal, mse",
     ),
     (
         {"ranking": {"model": {"kind": "deepfm", "fields": ["user.age", "item.prise"]}}},

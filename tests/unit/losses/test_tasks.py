@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from recsys.errors import ConfigError
 from recsys.losses.pointwise import bce, mse
 from recsys.losses.tasks import TaskLosses
 
@@ -70,5 +71,5 @@ def test_gradients_of_sparse_tables_are_balanced_too():
 
 
 def test_balancing_needs_shared_weights():
-    with pytest.raises(ValueError, match="found none"):
+    with pytest.raises(ConfigError, match=r"ranking\.balance: gradnorm .* has none; expected fixed or uncertainty"):
         TaskLosses([bce, bce], [1.0, 1.0], "gradnorm")

@@ -63,13 +63,13 @@ def run(name, folder, *, die_at=0):
 
     def figure(model):
         # Best in the second epoch.
-        return -abs(len(curve) - 3) + 1e-3 * float(predict(model, samples).mean())
+        return {"x": -abs(len(curve) - 3) + 1e-3 * float(predict(model, samples).mean())}
 
     config = TrainingConfig.model_validate({"epochs": 3, "checkpoint_minutes": 0, "patience": 0, **RUNS[name]})
     with seeded(7):
         model = Model()
     log = lambda *point: curve.append(point)  # noqa: E731
-    result = train(model, loss, samples, config, seed=3, log=log, validate=("x", figure), checkpoints=folder)
+    result = train(model, loss, samples, config, seed=3, log=log, validate=figure, checkpoints=folder)
     weights = b"".join(values.numpy().tobytes() for values in model.state_dict().values())
     return {
         "weights": hashlib.sha256(weights).hexdigest(),

@@ -125,7 +125,7 @@ def run(samples, figures, **config):
         settings,
         seed=0,
         log=lambda name, value, epoch: curve.update({(name, epoch): value}),
-        validate=("auc", judge),
+        validate=lambda found: {"auc": judge(found), "other": -1.0},
     )
     return result, curve, states, weights(model)
 
@@ -262,7 +262,7 @@ def test_an_interrupt_stays_an_interrupt(samples, quick):
 
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        train(fresh(), bce, samples, quick, seed=0, log=quiet, validate=("auc", stopped))
+        train(fresh(), bce, samples, quick, seed=0, log=quiet, validate=stopped)
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -271,7 +271,7 @@ def test_an_error_of_the_judge_is_passed_on(samples, quick):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        train(fresh(), bce, samples, quick, seed=0, log=quiet, validate=("auc", broken))
+        train(fresh(), bce, samples, quick, seed=0, log=quiet, validate=broken)
 
 
 @pytest.mark.parametrize("tasks", [False, True])
