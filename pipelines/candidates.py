@@ -8,15 +8,24 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.inputs import Features, Log, request_queries, task_positives, withheld_length
+from pipelines.inputs import (
+    Features,
+    Log,
+    labelled_rows,
+    lists,
+    request_queries,
+    task_positives,
+    withheld_length,
+)
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.bundle.format import FusionSpec, Policy
 from recsys.config import Config
 from recsys.data.sampling import Groups, among_pairs, sample_groups
 from recsys.data.split import RANK, RECALL, VALID
+from recsys.errors import DataError
 from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Codes, QueryBatch
-from recsys.features.history import Histories, Requests, row_requests, window_requests
+from recsys.features.history import Histories, Requests, list_requests, window_requests
 from recsys.funnel.candidates import CandidateGenerator, withheld
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_features
@@ -29,6 +38,9 @@ __all__ = ["GroupedRequests", "load_fusion", "load_routes", "stage"]
 
 _FITTED_ON = 8192
 """Requests that fusion weights are fitted on: a mean over more would not change its third digit."""
+
+_LONGEST = 2000
+"""Rows of a list: all lists are padded to the longest."""
 
 
 def stage(config: Config) -> Stage:
@@ -206,13 +218,24 @@ class _Work:
         return dict(route_features(self.routes, queries, items, candidates, match=match))
 
     def rows(self) -> tuple[GroupedRequests, GroupedRequests]:
-        """The labelled rows of the training windows and of the valid window: one item a request."""
+        """The labelled rows of the training windows and of the valid window: those of a list are one request."""
         return self._rows((RECALL, RANK)), self._rows((VALID,))
 
     def _rows(self, windows: tuple[int, ...]) -> GroupedRequests:
-        events = self.log.events
-        at = np.flatnonzero(np.isin(events.window, windows))
-        groups = Groups(events.item[at][:, None], events.positive[at][:, None].astype(np.float32))
-        positives = task_positives(self.config, self.context.inputs["ingest"])
-        tasks = {name: reached[at][:, None].astype(np.float32) for name, reached in positives.items()}
-        return GroupedRequests(row_requests(events, self.histories, at), groups, {}, tasks)
+        events, ingested = self.log.events, self.context.inputs["ingest"]
+        at = labelled_rows(self.log, windows, ingested)
+        requests, members = list_requests(events, self.histories, at, lists(ingested, at))
+        if members.shape[1] > _LONGEST:
+            longest = int(np.argmax((members >= 0).sum(axis=1)))
+            raise DataError(
+                f"candidates: a list of user {self.log.users.ids[int(requests.user[longest])].as_py()!r} has "
+                f"{int((members[longest] >= 0).sum()):,} rows, expected at most {_LONGEST:,}; "
+                "check that data.interactions.request_id tells one list from another"
+            )
+
+        def labels(positive: NDArray[np.bool_]) -> NDArray[np.float32]:
+            return ((members >= 0) & positive[members]).astype(np.float32)
+
+        codes = np.where(members >= 0, events.item[members], np.int32(-1))
+        tasks = {name: labels(reached) for name, reached in task_positives(self.config, ingested).items()}
+        return GroupedRequests(requests, Groups(codes, labels(events.positive)), {}, tasks)

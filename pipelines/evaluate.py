@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.bundle import BUNDLE
-from pipelines.inputs import Features, Log, request_queries, task_positives, withheld_length
+from pipelines.inputs import Features, Log, labelled_rows, request_queries, task_positives, withheld_length
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
 from recsys.data.sampling import among_pairs
@@ -71,7 +71,7 @@ def _run(config: Config, context: StageContext) -> Metrics:
         )
     rows = None
     if config.ranking is not None and config.ranking.samples.kind == "events":
-        at = np.flatnonzero(log.events.window == TEST)
+        at = labelled_rows(log, (TEST,), context.inputs["ingest"])
         logits = funnel.score_rows(asked(row_requests(log.events, histories, at)), log.events.item[at][:, None])[:, 0]
         rows = evaluate_rows(log.events.positive[at], logits, log.events.user[at])
     rows_of_tasks = {} if config.ranking is None else _tasks(config, log, context, funnel, requests, asked)
@@ -105,7 +105,7 @@ def _tasks(
     events = log.events
     assert config.ranking is not None
     if config.ranking.samples.kind == "events":
-        at = np.flatnonzero(events.window == TEST)
+        at = labelled_rows(log, (TEST,), context.inputs["ingest"])
         rows, codes = row_requests(events, log.histories(config), at), events.item[at][:, None]
         labels = {name: positive[at][:, None] for name, positive in reached.items()}
         return _task_rows(funnel, asked(rows), rows.user, codes, labels, "labelled rows of the test window")

@@ -17,7 +17,7 @@ from recsys.features.catalogue import Catalogue
 from recsys.features.encoder import FeatureEncoder
 from recsys.features.history import Events, Histories, Requests
 
-__all__ = ["Features", "Log", "request_queries", "task_positives", "withheld_length"]
+__all__ = ["Features", "Log", "labelled_rows", "lists", "request_queries", "task_positives", "withheld_length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,29 @@ def task_positives(config: Config, ingested: Path) -> dict[str, NDArray[np.bool_
         return {}
     log = Dataset.load(ingested).interactions
     return {name: log[task.label].to_numpy() >= task.at_least for name, task in tasks.items()}
+
+
+def labelled_rows(log: Log, windows: tuple[int, ...], ingested: Path) -> NDArray[np.int64]:
+    """Positions of the events of these windows that say something: those that were shown, and positives."""
+    events = log.events
+    wanted = np.isin(events.window, windows)
+    table = Dataset.load(ingested).interactions
+    if "exposed" in table.column_names:
+        wanted &= table["exposed"].to_numpy() | events.positive
+    return np.flatnonzero(wanted)
+
+
+def lists(ingested: Path, at: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which list each of these events was shown in, by `request_id`; without one each is a list of its own."""
+    table = Dataset.load(ingested).interactions
+    if "request_id" not in table.column_names:
+        return np.arange(len(at))
+    column = table["request_id"].take(pa.array(at)).combine_chunks().dictionary_encode()
+    codes: NDArray[np.int64] = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+    # A row without an id is a list of its own.
+    alone = codes < 0
+    codes[alone] = len(column.dictionary) + np.arange(int(alone.sum()))
+    return codes
 
 
 def withheld_length(config: Config) -> int:

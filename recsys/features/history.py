@@ -14,7 +14,7 @@ from recsys.errors import ArtifactError
 from recsys.features.batch import Codes
 from recsys.features.catalogue import Catalogue
 
-__all__ = ["Events", "Histories", "Requests", "events_from", "row_requests", "window_requests"]
+__all__ = ["Events", "Histories", "Requests", "events_from", "list_requests", "row_requests", "window_requests"]
 
 Positions = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -260,6 +260,38 @@ def row_requests(events: Events, histories: Histories, at: Positions) -> Request
     positive = events.positive[at]
     offsets = np.concatenate([[0], np.cumsum(positive)]).astype(np.int64)
     return Requests(events.user[at], _before(events, histories, at), offsets, events.item[at[positive]], at)
+
+
+def list_requests(
+    events: Events, histories: Histories, at: Positions, request: NDArray[np.integer]
+) -> tuple[Requests, Positions]:
+    """One request for the events of a user that belong to one list, with the history before the first of them.
+
+    Args:
+        events: the log.
+        histories: visible positive events of that log.
+        at: `(M,)` positions in the log, ascending.
+        request: `(M,)` number of the list each of them belongs to, from 0.
+
+    Returns:
+        Q requests, in the order of their first events, and `(Q, G)` the positions in the log of the events of each, in
+        the order of the log, padded with −1 on the right.
+    """
+    key = events.user[at].astype(np.int64) * (np.int64(request.max(initial=0)) + 1) + request
+    _, index, inverse = np.unique(key, return_index=True, return_inverse=True)
+    place = np.empty(len(index), dtype=np.int64)
+    place[np.argsort(index, kind="stable")] = np.arange(len(index))
+    group, first = place[inverse], at[np.sort(index)]
+    order = np.argsort(group, kind="stable")
+    sizes = np.bincount(group, minlength=len(first))
+    column = np.arange(len(at)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    members = np.full((len(first), int(sizes.max(initial=1))), -1, dtype=np.int64)
+    members[group[order], column] = at[order]
+    positive = events.positive[at]
+    pairs = np.unique(np.stack([group[positive], events.item[at[positive]].astype(np.int64)]), axis=1)
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(pairs[0], minlength=len(first)))]).astype(np.int64)
+    as_of = _before(events, histories, first)
+    return Requests(events.user[first], as_of, offsets, pairs[1].astype(np.int32), first), members
 
 
 def _seen_before_window(events: Events, histories: Histories, window: int) -> Positions:

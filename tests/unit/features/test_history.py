@@ -9,7 +9,15 @@ from recsys.data.split import RANK, RECALL, TEST, VALID
 from recsys.data.tables import Dataset
 from recsys.errors import ArtifactError
 from recsys.features.catalogue import item_catalogue, user_catalogue
-from recsys.features.history import Events, Histories, Requests, events_from, row_requests, window_requests
+from recsys.features.history import (
+    Events,
+    Histories,
+    Requests,
+    events_from,
+    list_requests,
+    row_requests,
+    window_requests,
+)
 
 EVERYTHING = np.iinfo(np.int32).max
 
@@ -162,6 +170,25 @@ def test_row_requests_carry_the_item_of_a_positive_row():
     assert requests.as_of.tolist() == [1, 1]
     assert requests.offsets.tolist() == [0, 0, 1]
     assert requests.positives.tolist() == [3]
+
+
+@given(logs(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_lists_agree_with_the_oracle(pair, data):
+    events, histories = pair
+    at = np.array(sorted(data.draw(st.sets(st.integers(0, len(events) - 1), min_size=1))))
+    numbers = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(at), max_size=len(at))))
+    requests, members = list_requests(events, histories, at, numbers)
+    expected = {}
+    for position, number in zip(at.tolist(), numbers.tolist(), strict=True):
+        expected.setdefault((int(events.user[position]), number), []).append(position)
+    assert [[m for m in row if m >= 0] for row in members.tolist()] == list(expected.values())
+    for row, rows in enumerate(expected.values()):
+        first = row_requests(events, histories, np.array(rows[:1]))
+        assert (requests.user[row], requests.as_of[row]) == (first.user[0], first.as_of[0])
+        assert requests.event[row] == rows[0]
+        own = requests.positives[requests.offsets[row] : requests.offsets[row + 1]].tolist()
+        assert own == sorted({int(events.item[m]) for m in rows if events.positive[m]})
 
 
 def test_take_and_padded_positives():
