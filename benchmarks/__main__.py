@@ -14,6 +14,7 @@ BENCHMARKS = {
     "funnel": "benchmarks.funnel",
     "click": "benchmarks.click",
     "world": "benchmarks.world",
+    "ranker_training": "benchmarks.ranker_training",
     "item2vec": "benchmarks.item2vec",
     "index": "benchmarks.index",
     "new_items": "benchmarks.new_items",
@@ -23,7 +24,7 @@ BENCHMARKS = {
 }
 """Name to module; each has `run() -> dict` with `ours`, and where there is one `target`."""
 
-PEERED = ("item2vec",)
+PEERED = ("item2vec", "ranker_training")
 """Those whose `run` takes `peer_python`: an interpreter that has the library to compare with."""
 
 ON_DATA = ("gowalla", "amazon_beauty")
