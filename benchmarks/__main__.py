@@ -21,13 +21,14 @@ BENCHMARKS = {
     "gowalla": "benchmarks.gowalla",
     "amazon_beauty": "benchmarks.amazon_beauty",
     "losses": "benchmarks.losses",
+    "tasks": "benchmarks.tasks",
 }
 """Name to module; each has `run() -> dict` with `ours`, and where there is one `target`."""
 
 PEERED = ("item2vec", "ranker_training")
 """Those whose `run` takes `peer_python`: an interpreter that has the library to compare with."""
 
-ON_DATA = ("gowalla", "amazon_beauty")
+ON_DATA = ("gowalla", "amazon_beauty", "tasks")
 """Those whose `run` takes `data`, the folder of a data set that cannot be downloaded; without it they are left out."""
 
 MORE_WITH_DATA = ("losses",)
