@@ -20,8 +20,9 @@ from pipelines.inputs import (
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.bundle.format import FusionSpec, Policy
 from recsys.config import Config
-from recsys.data.sampling import Groups, among_pairs, sample_groups
+from recsys.data.sampling import Groups, last_of_pairs, sample_groups, sample_weights
 from recsys.data.split import RANK, RECALL, VALID
+from recsys.data.tables import Dataset
 from recsys.errors import DataError
 from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Codes, QueryBatch
@@ -30,6 +31,7 @@ from recsys.funnel.candidates import CandidateGenerator, withheld
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_features
 from recsys.metrics.ranking import relevance
+from recsys.ranking.configs import WeightsConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.fusion import Candidates, fit_weights
 from recsys.retrieval.registry import load_retriever
@@ -39,6 +41,8 @@ __all__ = ["GroupedRequests", "load_fusion", "load_routes", "stage"]
 _FITTED_ON = 8192
 """Requests that fusion weights are fitted on: a mean over more would not change its third digit."""
 
+_DAY = 24 * 3600 * 1e6
+"""In microseconds."""
 _LONGEST = 2000
 """Rows of a list: all lists are padded to the longest."""
 
@@ -67,12 +71,14 @@ class GroupedRequests:
         groups: their items.
         route: `route.*` arrays `(Q, G)`; none for labelled rows of the log.
         tasks: by task, `(Q, G)` float32 labels; none where there is one task, whose labels are those of the groups.
+        weight: `(Q, G)` how much each counts; `None`: all count the same.
     """
 
     requests: Requests
     groups: Groups
     route: dict[str, np.ndarray[Any, Any]]
     tasks: dict[str, np.ndarray[Any, Any]]
+    weight: NDArray[np.float32] | None = None
 
     @property
     def labels(self) -> NDArray[np.float32]:
@@ -85,13 +91,15 @@ class GroupedRequests:
         save_arrays(folder / "groups", {"codes": self.groups.codes, "labels": self.groups.labels})
         save_arrays(folder / "route", self.route)
         save_arrays(folder / "tasks", self.tasks)
+        save_arrays(folder / "weight", {} if self.weight is None else {"weight": self.weight})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         groups = Groups(**load_arrays(folder / "groups"))
         route, tasks = load_arrays(folder / "route"), load_arrays(folder / "tasks")
-        return cls(Requests.load(folder / "requests"), groups, route, tasks)
+        weight = load_arrays(folder / "weight").get("weight")
+        return cls(Requests.load(folder / "requests"), groups, route, tasks, weight)
 
 
 def load_routes(config: Config, context: StageContext, phase: str, features: Features) -> dict[str, Retriever]:
@@ -187,13 +195,43 @@ class _Work:
     def _labelled(
         self, window: int, requests: Requests, groups: Groups, route: dict[str, np.ndarray[Any, Any]]
     ) -> GroupedRequests:
-        """With the labels of every task: whether the user's events of the window with that item reach it."""
-        events = self.log.events
-        tasks = {}
-        for name, reached in task_positives(self.config, self.context.inputs["ingest"]).items():
-            at = np.flatnonzero(reached & (events.window == window))
-            tasks[name] = among_pairs(requests.user, groups.codes, events.user[at], events.item[at])
-        return GroupedRequests(requests, groups, route, tasks)
+        """With what the user's events of the window with each item say: the labels of every task, and the weight."""
+
+        def where(said: NDArray[np.bool_]) -> NDArray[np.int64]:
+            events, at = self.log.events, np.flatnonzero(said & (self.log.events.window == window))
+            pairs = last_of_pairs(requests.user, groups.codes, events.user[at], events.item[at])
+            return np.where(pairs >= 0, at[pairs], -1) if len(at) else pairs
+
+        positives = task_positives(self.config, self.context.inputs["ingest"])
+        tasks = {name: (where(reached) >= 0).astype(np.float32) for name, reached in positives.items()}
+        weight = self._weight(requests, groups, where(self.log.events.positive))
+        return GroupedRequests(requests, groups, route, tasks, weight)
+
+    def _weight(self, requests: Requests, groups: Groups, members: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """How much each item of a group counts, of `(Q, G)` the event that it comes from, −1 if from none."""
+        assert self.config.ranking is not None
+        weights, events = self.config.ranking.samples.weights, self.log.events
+        if weights == WeightsConfig():
+            return None
+        newest = events.time[events.window <= VALID].max()
+        time = events.time[np.where(members >= 0, members, requests.event[:, None])]
+        log, positive = Dataset.load(self.context.inputs["ingest"]).interactions, groups.labels > 0
+        value = None if weights.value is None else log[weights.value].to_numpy()[members]
+        if value is not None and (value[positive] < 0).any():
+            raise DataError(
+                f"ranking.samples.weights.value: label {weights.value} of a positive is {value[positive].min():g}, "
+                "expected no positive to be below 0"
+            )
+        # A positive whose propensity nobody wrote down counts as one that was surely seen.
+        seen = np.nan_to_num(log["propensity"].to_numpy()[members], nan=1.0) if weights.propensity else None
+        return sample_weights(
+            positive,
+            (newest - time) / _DAY,
+            half_life=weights.half_life_days,
+            value=value,
+            propensity=seen,
+            least_propensity=weights.least_propensity,
+        )
 
     def _sample(
         self, requests: Requests, queries: QueryBatch, candidates: Candidates, labels: np.ndarray[Any, Any]
@@ -238,4 +276,5 @@ class _Work:
 
         codes = np.where(members >= 0, events.item[members], np.int32(-1))
         tasks = {name: labels(reached) for name, reached in task_positives(self.config, ingested).items()}
-        return GroupedRequests(requests, Groups(codes, labels(events.positive)), {}, tasks)
+        groups = Groups(codes, labels(events.positive))
+        return GroupedRequests(requests, groups, {}, tasks, self._weight(requests, groups, members))

@@ -12,7 +12,7 @@ from pipelines.bundle import BUNDLE
 from pipelines.inputs import Features, Log, labelled_rows, request_queries, task_positives, withheld_length
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
-from recsys.data.sampling import among_pairs
+from recsys.data.sampling import last_of_pairs
 from recsys.data.split import TEST, protocol
 from recsys.data.synthetic.oracle import Oracle, oracle_files
 from recsys.errors import DataError
@@ -114,7 +114,7 @@ def _tasks(
     codes, found = funnel.rank(queries, 1).candidates.codes, {}
     for name, positive in reached.items():
         at = np.flatnonzero(positive & (events.window == TEST))
-        found[name] = among_pairs(some.user, codes, events.user[at], events.item[at])
+        found[name] = last_of_pairs(some.user, codes, events.user[at], events.item[at]) >= 0
     return _task_rows(funnel, queries, some.user, codes, found, "candidates of the test requests")
 
 

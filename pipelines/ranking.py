@@ -144,7 +144,8 @@ def _samples(
     )
     codes, labels = grouped.groups.codes, grouped.labels
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
-    return Samples(inputs, labels, codes >= 0, ranking.training.batch_size), grouped.requests
+    samples = Samples(inputs, labels, codes >= 0, ranking.training.batch_size, grouped.weight)
+    return samples, grouped.requests
 
 
 @dataclass(frozen=True, slots=True)

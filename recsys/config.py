@@ -259,6 +259,23 @@ def _check_samples(config: Config) -> Iterator[Problem]:
         )
 
 
+def _check_weights_of_samples(config: Config) -> Iterator[Problem]:
+    if config.ranking is None:
+        return
+    weights, log = config.ranking.samples.weights, config.data.interactions
+    at: KeyPath = ("ranking", "samples", "weights")
+    if weights.half_life_days is not None and _timeless(config):
+        what = (
+            f"found {weights.half_life_days:g}, expected null: {_timeless(config)}, so no event is older than another"
+        )
+        yield Problem(what, at=(*at, "half_life_days"))
+    if weights.value is not None and weights.value not in log.labels:
+        what = unknown(weights.value, log.labels, noun="label of data.interactions.labels")
+        yield Problem(what, at=(*at, "value"))
+    if weights.propensity and log.propensity is None:
+        yield Problem("found true, but data.interactions.propensity is null; name the column", at=(*at, "propensity"))
+
+
 def _losses(ranking: RankingConfig) -> Iterator[tuple[KeyPath, LossConfig]]:
     """Every loss that is named, and where."""
     yield ("ranking", "loss"), ranking.loss
@@ -330,6 +347,7 @@ _CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_features,
     _check_history,
     _check_samples,
+    _check_weights_of_samples,
     _check_tasks,
     _check_ranker_fields,
 )

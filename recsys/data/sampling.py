@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Groups", "among_pairs", "sample_groups"]
+__all__ = ["Groups", "last_of_pairs", "sample_groups", "sample_weights"]
 
 Codes = NDArray[np.int32]
 Bool = NDArray[np.bool_]
@@ -75,8 +75,8 @@ def _uniform(codes: Codes, withheld: Codes, count: int, n_items: int, rng: np.ra
     return np.where(np.isin(base + drawn, taken) | repeated, np.int32(-1), drawn)
 
 
-def among_pairs(users: Codes, items: Codes, of_users: Codes, of_items: Codes) -> NDArray[np.float32]:
-    """1 where a user and an item are one of the pairs.
+def last_of_pairs(users: Codes, items: Codes, of_users: Codes, of_items: Codes) -> NDArray[np.int64]:
+    """Which of the pairs a user and an item are: `(Q, G)` the last such, −1 where they are none.
 
     Args:
         users: `(Q,)` user codes.
@@ -84,7 +84,41 @@ def among_pairs(users: Codes, items: Codes, of_users: Codes, of_items: Codes) ->
         of_users: `(P,)` user codes of the pairs.
         of_items: `(P,)` their item codes.
     """
-    width = np.int64(max(items.max(initial=0), of_items.max(initial=0)) + 2)
-    asked = users.astype(np.int64)[:, None] * width + items + 1
-    found = np.isin(asked, of_users.astype(np.int64) * width + of_items + 1) & (items >= 0)
-    return found.astype(np.float32)
+    width = np.int64(max(items.max(initial=0), of_items.max(initial=0)) + 1)
+    known = of_users.astype(np.int64) * width + of_items
+    order = np.argsort(known, kind="stable")
+    asked = users.astype(np.int64)[:, None] * width + items
+    at = np.searchsorted(known[order], asked, side="right") - 1
+    found = np.where(at >= 0, order[np.maximum(at, 0)], -1) if len(order) else np.full(items.shape, -1)
+    same = (items >= 0) & (found >= 0) & (known[found] == asked if len(known) else False)
+    return np.where(same, found, -1)
+
+
+def sample_weights(
+    positive: Bool,
+    age: NDArray[np.floating],
+    *,
+    half_life: float | None = None,
+    value: NDArray[np.floating] | None = None,
+    propensity: NDArray[np.floating] | None = None,
+    least_propensity: float = 0.01,
+) -> NDArray[np.float32]:
+    """How much each labelled item counts.
+
+    Args:
+        positive: `(Q, G)` which are positives.
+        age: `(Q, G)` of the event, not negative, in the unit of `half_life`.
+        half_life: age at which an item counts half; `None`: all count the same.
+        value: `(Q, G)` of positives; each counts in proportion, all together as much as without. None may be negative.
+        propensity: `(Q, G)` of positives, the probability that the user looked there: each counts its inverse
+            (Joachims 2017, equation 4).
+        least_propensity: smaller ones count as this one, so that no single event rules (Strehl 2010).
+    """
+    weight = np.ones(positive.shape) if half_life is None else np.exp2(-age / half_life)
+    if value is not None:
+        total = float(value[positive].sum())
+        share = value * (positive.sum() / total) if total > 0 else np.ones(positive.shape)
+        weight = np.where(positive, weight * share, weight)
+    if propensity is not None:
+        weight = np.where(positive, weight / np.maximum(propensity, least_propensity), weight)
+    return weight.astype(np.float32)

@@ -48,6 +48,7 @@ __all__ = [
     "SamplesConfig",
     "SharedBottomConfig",
     "TaskConfig",
+    "WeightsConfig",
     "WideDeepConfig",
     "XDeepFMConfig",
 ]
@@ -83,6 +84,20 @@ MULTI_TASK = ("shared_bottom", "mmoe", "ple", "esmm")
 """Rankers of several tasks."""
 
 
+class WeightsConfig(Settings):
+    """How much each sample counts. What is not set here counts 1."""
+
+    half_life_days: PositiveFloat | None = None
+    """Age at which an event counts half, from the newest that the ranker learns from; `null`: old ones count as new."""
+    value: str | None = None
+    """One of `data.interactions.labels`, such as watch time or order value: positives count in proportion to it."""
+    propensity: bool = False
+    """Positives count the inverse of `data.interactions.propensity`: those in places that are rarely looked at count
+    more, so that the ranker does not learn the places."""
+    least_propensity: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Smaller ones count as this one."""
+
+
 class SamplesConfig(Settings):
     """What the ranker learns from.
 
@@ -99,6 +114,8 @@ class SamplesConfig(Settings):
     """Negatives a request, drawn evenly from the catalogue."""
     per: Literal["window", "event"] = "window"
     """A request for each user and window (positives: all its events), or for each event with its own history."""
+    weights: WeightsConfig = WeightsConfig()
+    """How much each sample counts."""
 
 
 class TaskConfig(Settings):

@@ -24,16 +24,19 @@ class Batch:
         labels: `(B, C)` float32, or `(B, C, T)` of several tasks; for two-towers `(P, 1)` int64, the column of each
             request's positive.
         mask: `(B, C)` bool, true at real candidates; `None` means all are.
+        weight: `(B, C)` float32, how much each counts; `None` means all count the same.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     mask: Tensor | None
+    weight: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         inputs = {name: values.to(device, non_blocking=True) for name, values in self.inputs.items()}
-        return Batch(inputs, self.labels.to(device), None if self.mask is None else self.mask.to(device))
+        mask = None if self.mask is None else self.mask.to(device)
+        return Batch(inputs, self.labels.to(device), mask, None if self.weight is None else self.weight.to(device))
 
 
 class BatchSource(Protocol):
@@ -57,12 +60,14 @@ class Samples:
         labels: `(Q, C)` float32, or `(Q, C, T)` of several tasks.
         mask: `(Q, C)` bool, true at real candidates.
         batch_size: requests a batch.
+        weight: `(Q, C)` float32, how much each counts; `None`: all count the same.
     """
 
     inputs: Arrays
     labels: NDArray[np.float32]
     mask: NDArray[np.bool_]
     batch_size: int
+    weight: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not self.mask.any():
@@ -84,7 +89,8 @@ class Samples:
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             inputs = as_tensors({name: values[rows] for name, values in self.inputs.items()})
-            yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]))
+            weight = None if self.weight is None else torch.from_numpy(self.weight[rows])
+            yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]), weight)
 
 
 def joined(first: Samples, second: Samples) -> Samples:
@@ -102,7 +108,13 @@ def joined(first: Samples, second: Samples) -> Samples:
         np.concatenate([_widened(first.labels, width), _widened(second.labels, width)]),
         np.concatenate([_widened(first.mask, width), _widened(second.mask, width)]),
         first.batch_size,
+        None if first.weight is None and second.weight is None else _joined_weights(first, second, width),
     )
+
+
+def _joined_weights(first: Samples, second: Samples, width: int) -> NDArray[np.float32]:
+    own = [part.mask.astype(np.float32) if part.weight is None else part.weight for part in (first, second)]
+    return np.concatenate([_widened(weight, width) for weight in own])
 
 
 def _widened(values: NDArray[Any], width: int) -> NDArray[Any]:

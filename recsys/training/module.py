@@ -180,7 +180,8 @@ class TrainingModule(pl.LightningModule):
         else:
             scores = self.model(batch.inputs, batch.mask)
         labels = batch.labels.unsqueeze(-1) if scores.ndim > batch.labels.ndim else batch.labels
-        return self.loss(scores, labels, mask=batch.mask) + own
+        counted = {} if batch.weight is None else {"weight": batch.weight}
+        return self.loss(scores, labels, mask=batch.mask, **counted) + own
 
     def _check(self, loss: float) -> None:
         if math.isfinite(loss) and loss <= self.config.max_loss:

@@ -223,6 +223,25 @@ CONTRADICTIONS = [
         "give it a share, or use events",
     ),
     (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"weights": {"value": "star"}}}},
+        "ranking.samples.weights.value: found 'star', expected a label of data.interactions.labels; "
+        "did you mean stars?",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"weights": {"propensity": True}}}},
+        "ranking.samples.weights.propensity: found true, but data.interactions.propensity is null; name the column",
+    ),
+    (
+        {
+            "data.order": "row",
+            "data.interactions.timestamp": None,
+            "routes": {"two": {"kind": "dssm"}},
+            "ranking": {"model": {"kind": "fm"}, "samples": {"weights": {"half_life_days": 7}}},
+        },
+        "ranking.samples.weights.half_life_days: found 7, expected null: data.interactions.timestamp is null, so no "
+        "event is older than another",
+    ),
+    (
         {"ranking": {"model": {"kind": "deepfm"}, "tasks": TASKS}},
         "ranking.tasks: found tasks, but deepfm learns one; expected a model of shared_bottom, mmoe, ple, esmm",
     ),
