@@ -68,7 +68,7 @@ class EmbeddingCollection(nn.Module):
         """
         if not all(groups):
             raise ValueError("no fields to embed; expected at least one")
-        rows = [self._rows(inputs, fields) for fields in groups]
+        rows = [self.rows(inputs, fields) for fields in groups]
         # Of sparse gradients the optimiser leaves out the padding row, in a quarter of the time.
         padding = None if self.sparse else 0
         places = rows[0] if len(rows) == 1 else torch.cat([part.flatten() for part in rows])
@@ -81,8 +81,8 @@ class EmbeddingCollection(nn.Module):
             for fields, part, places in zip(groups, parts, rows, strict=True)
         ]
 
-    def _rows(self, inputs: Mapping[str, Tensor], fields: Sequence[Field]) -> Tensor:
-        """`(…, ΣW)` rows of the fused table."""
+    def rows(self, inputs: Mapping[str, Tensor], fields: Sequence[Field]) -> Tensor:
+        """`(…, ΣW)` rows of the fused table, 0 at padding, for fields that share their leading axes."""
         values = [inputs[field.name] if field.width > 1 else inputs[field.name].unsqueeze(-1) for field in fields]
         rows = torch.cat(values, dim=-1)
         offsets = [self.offsets[field.table] for field in fields for _ in range(field.width)]

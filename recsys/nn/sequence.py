@@ -1,7 +1,7 @@
-"""Causal encoders of sequences: `(B, L, D)` vectors, oldest first and padding last, to `(B, L, D)` states.
+"""Encoders of sequences: `(B, L, D)` vectors, oldest first and padding last.
 
-The state at a position knows that position and those before it, so one pass gives a training example a position.
-Padding stands behind what is real, so no real position ever sees it.
+The states of `RecurrentStates` and `SelfAttentionStates` know their position and those before it, so one pass gives a
+training example a position. Padding stands behind what is real, so no real position ever sees it.
 """
 
 import math
@@ -11,12 +11,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["RecurrentStates", "SelfAttentionStates", "last_state"]
+__all__ = [
+    "AttentionBlock",
+    "BothWaysStates",
+    "RecurrentStates",
+    "SelfAttentionStates",
+    "hidden_keys",
+    "last_state",
+    "newest_first",
+]
 
 Norm = Literal["pre", "post"]
 Positions = Literal["learned", "sinusoidal", "relative"]
 _BASE = 10_000.0
 _STD = 0.02
+_HIDDEN = -1e9
+"""Added to the logits of what is not attended to: finite, so that attention to nothing at all is, too."""
 
 
 def last_state(states: Tensor, mask: Tensor) -> Tensor:
@@ -26,6 +36,28 @@ def last_state(states: Tensor, mask: Tensor) -> Tensor:
     steps = torch.arange(mask.shape[1], device=mask.device)
     picked = (steps.unsqueeze(0) == last.unsqueeze(1)).to(states.dtype) * mask
     return torch.bmm(picked.unsqueeze(1), states).squeeze(1)
+
+
+def newest_first(vectors: Tensor, mask: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The newest positions of sequences, the newest of all first.
+
+    Args:
+        vectors: `(B, L, D)`, oldest first and padding last.
+        mask: `(B, L)` true at real positions.
+        length: M, of the result.
+
+    Returns:
+        `(B, M, D)`, zero at padding, and `(B, M)` true at real positions.
+    """
+    back = mask.sum(1, keepdim=True) - 1 - torch.arange(length, device=mask.device)
+    real = back >= 0
+    places = back.clamp(min=0).unsqueeze(-1).expand(-1, -1, vectors.shape[-1])
+    return vectors.gather(1, places) * real.unsqueeze(-1), real
+
+
+def hidden_keys(mask: Tensor) -> Tensor:
+    """`(N, L)`, true at real positions, to the `(N, 1, 1, L)` by which `AttentionBlock` attends to no padding."""
+    return torch.where(mask, 0.0, _HIDDEN).unsqueeze(1).unsqueeze(1)
 
 
 class RecurrentStates(nn.Module):
@@ -48,6 +80,27 @@ class RecurrentStates(nn.Module):
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """`(B, L, D)` and `(B, L)` to `(B, L, D)`."""
         states: Tensor = self.cell(vectors)[0]
+        return states
+
+
+class BothWaysStates(nn.Module):
+    """LSTMs from either end, their states added (Graves 2005; Feng 2019, equation 12).
+
+    Args:
+        dim: D, of vectors and states.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.forwards = nn.LSTM(dim, dim, batch_first=True)
+        self.backwards = nn.LSTM(dim, dim, batch_first=True)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """`(B, L, D)` and `(B, L)`, true at real positions, to `(B, L, D)`; states at padding mean nothing."""
+        length = vectors.shape[1]
+        turned, _ = newest_first(vectors, mask, length)
+        back, _ = newest_first(self.backwards(turned)[0], mask, length)
+        states: Tensor = self.forwards(vectors)[0] + back
         return states
 
 
@@ -85,7 +138,7 @@ class SelfAttentionStates(nn.Module):
         self.waves: Tensor | None
         self.register_buffer("waves", _waves(length, dim) if positions == "sinusoidal" else None, persistent=False)
         self.distance = nn.Parameter(torch.zeros(heads, length)) if positions == "relative" else None
-        self.blocks = nn.ModuleList(_Block(dim, heads, feed_forward, dropout, norm) for _ in range(blocks))
+        self.blocks = nn.ModuleList(AttentionBlock(dim, heads, feed_forward, dropout, norm) for _ in range(blocks))
         self.norm = nn.LayerNorm(dim)
         self.norm_first = norm == "pre"
 
@@ -116,7 +169,17 @@ class SelfAttentionStates(nn.Module):
         return bias.masked_fill((back < 0).unsqueeze(0), float("-inf"))
 
 
-class _Block(nn.Module):
+class AttentionBlock(nn.Module):
+    """Multi-head self-attention and a feed-forward layer, each added to its input (Vaswani 2017, section 3.1).
+
+    Args:
+        dim: D, of vectors.
+        heads: of the attention; divides `dim`.
+        feed_forward: width of the hidden layer, as a multiple of `dim`.
+        dropout: after either.
+        norm: see `SelfAttentionStates`.
+    """
+
     def __init__(self, dim: int, heads: int, feed_forward: int, dropout: float, norm: Norm) -> None:
         super().__init__()
         self.heads = heads
@@ -131,6 +194,7 @@ class _Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        """`(N, L, D)` and what is added to the attention's logits, broadcast to `(N, heads, L, L)`, to `(N, L, D)`."""
         if self.norm_first:
             x = x + self.dropout(self._attended(self.attention_norm(x), bias))
             x = x + self.dropout(self.feed(self.feed_norm(x)))

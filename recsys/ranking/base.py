@@ -16,8 +16,9 @@ from recsys.features.batch import Field, InputSpec, Side
 from recsys.nn.embedding import EmbeddingCollection, NumberVectors
 from recsys.nn.mlp import MLP
 from recsys.nn.norm import InputStandardise
-from recsys.ranking.configs import DINConfig, RankerConfig
+from recsys.ranking.configs import RankerConfig
 from recsys.ranking.settings.base import NetworkSettings
+from recsys.ranking.settings.sequences import SequenceSettings
 from recsys.training.batches import Samples
 
 __all__ = ["FieldInputs", "Ranker", "from_zero", "network", "select_inputs", "side_by_side"]
@@ -29,7 +30,8 @@ _CANDIDATE: tuple[Side, ...] = ("item", "route")
 def select_inputs(spec: InputSpec, config: RankerConfig) -> InputSpec:
     """The inputs a ranker reads: those named, or all, without those excluded.
 
-    Of the history DIN reads the categorical fields that the candidates have too, and its mask; others read none of it.
+    Of the history, sequence rankers read the categorical fields that the candidates have too, and its mask; others read
+    none of it.
 
     Args:
         spec: every input there is.
@@ -50,7 +52,7 @@ def select_inputs(spec: InputSpec, config: RankerConfig) -> InputSpec:
     if not any(field.name in chosen for field in spec.side(*_CANDIDATE)):
         raise ConfigError("ranking.model.fields: found no item.* or route.* input, so all candidates would score alike")
     length = spec.history_length
-    if isinstance(config, DINConfig):
+    if isinstance(config, SequenceSettings):
         length = min(length, config.history_length)
         past = {f.name for f in spec.side("history") if f.is_index and f.name in wanted and _twin(f) in chosen}
         chosen |= past | ({HISTORY_MASK.name} if past else set())
@@ -115,11 +117,22 @@ class FieldInputs(nn.Module):
     def vectors(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Embeddings of the request `(B, F, D)` and of the candidates `(B, C, G, D)`; F or G may be 0."""
         b, c = self.shape(inputs)
-        if self.embeddings is not None and self.request and self.candidate:
-            request, candidate = self.embeddings.together(inputs, self.request, self.candidate)
-            return self.dropout(request), self.dropout(candidate)
-        request = self._embed(inputs, self.request, (b, 0, self.dim))
-        return request, self._embed(inputs, self.candidate, (b, c, 0, self.dim))
+        request, candidate = self._embedded(inputs, (self.request, (b,)), (self.candidate, (b, c)))
+        return request, candidate
+
+    def vectors_and_past(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """What `vectors` gives, and embeddings of past items `(B, L, P, D)`; P may be 0."""
+        b, c = self.shape(inputs)
+        past = (b, inputs[HISTORY_MASK.name].shape[1])
+        sides = (self.request, (b,)), (self.candidate, (b, c)), (self.past, past)
+        request, candidate, before = self._embedded(inputs, *sides)
+        return request, candidate, before
+
+    def rows(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """`(n,)` rows of the embeddings that a batch holds, as often as it holds them; there must be embeddings."""
+        assert self.embeddings is not None
+        some = [fields for fields in (self.request, self.candidate, self.past) if fields]
+        return torch.cat([self.embeddings.rows(inputs, fields).flatten() for fields in some])
 
     def numbers(self, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Standardised numbers of the request `(B, R)` and of the candidates `(B, C, S)`; R or S may be 0."""
@@ -144,11 +157,18 @@ class FieldInputs(nn.Module):
             torch.cat([vectors[1], self.dropout(self.candidate_vectors(numbers[1]))], dim=-2),
         )
 
-    def _embed(self, inputs: Mapping[str, Tensor], fields: list[Field], empty: tuple[int, ...]) -> Tensor:
-        if self.embeddings is None or not fields:
-            return torch.zeros(empty, device=inputs[self.first.name].device)
-        vectors: Tensor = self.dropout(self.embeddings(inputs, fields))
-        return vectors
+    def _embedded(self, inputs: Mapping[str, Tensor], *sides: tuple[list[Field], tuple[int, ...]]) -> list[Tensor]:
+        """`(*leading, F, D)` for the fields and leading axes of each side."""
+        some = [fields for fields, _ in sides if fields]
+        found: list[Tensor] = []
+        if self.embeddings is not None and some:
+            found = [self.dropout(vectors) for vectors in self.embeddings.together(inputs, *some)]
+        device = inputs[self.first.name].device
+        given = iter(found)
+        return [
+            next(given) if fields and found else torch.zeros((*leading, 0, self.dim), device=device)
+            for fields, leading in sides
+        ]
 
 
 def _stacked(

@@ -19,7 +19,7 @@ from recsys.ranking.settings.crossing import (
     XDeepFMConfig,
 )
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
-from recsys.ranking.settings.sequences import DINConfig
+from recsys.ranking.settings.sequences import BSTConfig, DIENConfig, DINConfig, DSINConfig
 from recsys.ranking.settings.tasks import ESMMConfig, MMoEConfig, PLEConfig, SharedBottomConfig
 from recsys.settings import Settings
 from recsys.training.config import TrainingConfig
@@ -28,9 +28,12 @@ __all__ = [
     "MULTI_TASK",
     "AFMConfig",
     "AutoIntConfig",
+    "BSTConfig",
     "DCNConfig",
     "DCNv2Config",
+    "DIENConfig",
     "DINConfig",
+    "DSINConfig",
     "DeepFMConfig",
     "ESMMConfig",
     "FFMConfig",
@@ -72,6 +75,9 @@ RankerConfig = Annotated[
     | AutoIntConfig
     | FinalMLPConfig
     | DINConfig
+    | DIENConfig
+    | DSINConfig
+    | BSTConfig
     | SharedBottomConfig
     | MMoEConfig
     | PLEConfig

@@ -5,52 +5,55 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from recsys.errors import ConfigError
-from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import InputSpec
 from recsys.nn.attention import TargetAttention
-from recsys.ranking.base import Ranker, from_zero, network
+from recsys.nn.penalty import BatchAwareL2
+from recsys.ranking.base import from_zero, network
+from recsys.ranking.sequences import SequenceRanker
 from recsys.ranking.settings.sequences import DINConfig
+from recsys.training.batches import Samples
 
 __all__ = ["DIN", "build"]
 
 
-class DIN(Ranker):
+class DIN(SequenceRanker):
     """A deep network over the inputs and over the history, pooled by its relation to the candidate (figure 2).
 
     Args:
-        spec: inputs, as `select_inputs` gives them: each field `history.X` has its `item.X`; at least one does.
+        spec: see `SequenceRanker`.
         config: sizes.
-
-    Raises:
-        ConfigError: there is no such field.
     """
 
     def __init__(self, spec: InputSpec, config: DINConfig) -> None:
-        super().__init__(spec, config.embedding_dim, config.embedding_dropout)
-        own = self.inputs
-        offered = {field.name.partition(".")[2]: field for field in own.candidate}
-        if not own.past:
-            raise ConfigError(
-                "ranking.model: din compares past items with the candidate, but no categorical field is in both "
-                "features.history.fields and the model's item inputs; name one, such as item_id or a category"
-            )
-        self.target = [offered[field.name.partition(".")[2]] for field in own.past]
-        width = len(own.past) * own.dim
-        self.attention = TargetAttention(width, config.attention_hidden, activation=config.activation)
-        request, candidate = own.flat_widths
-        self.deep = from_zero(network(config, request, candidate + width))
+        super().__init__(spec, config)
+        self.attention = TargetAttention(self.width, config.attention_hidden, activation=config.activation)
+        request, candidate = self.inputs.flat_widths
+        self.deep = from_zero(network(config, request, candidate + self.width))
+        self.batch_l2 = config.batch_l2
+        assert self.inputs.embeddings is not None
+        self.penalty = BatchAwareL2(len(self.inputs.embeddings.weight))
+
+    def fit_inputs(self, samples: Samples) -> None:
+        """See `Ranker`; and counts categories."""
+        super().fit_inputs(samples)
+        if self.batch_l2:
+            for batch in samples.in_order():
+                self.penalty.count(self.inputs.rows(batch.inputs))
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """`(B, C, 1)`."""
-        request, candidate = self.inputs.flat(inputs)
-        embeddings = self.inputs.embeddings
-        assert embeddings is not None
-        keys = self.inputs.dropout(embeddings(inputs, self.inputs.past)).flatten(2)
-        query = self.inputs.dropout(embeddings(inputs, self.target)).flatten(2)
-        interest = self.attention(query, keys, inputs[HISTORY_MASK.name] > 0, mask)
-        deep: Tensor = self.deep(request, torch.cat([candidate, interest], dim=-1), mask)
+        seen = self.compared(inputs)
+        interest = self.attention(seen.query, seen.keys, seen.real, mask)
+        deep: Tensor = self.deep(seen.request, torch.cat([seen.candidate, interest], dim=-1), mask)
         return self.bias + deep
+
+    def with_auxiliary(self, inputs: Mapping[str, Tensor], mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """`(B, C, 1)`, and the mini-batch aware penalty."""
+        scores = self(inputs, mask)
+        if not self.batch_l2:
+            return scores, scores.new_zeros(())
+        assert self.inputs.embeddings is not None
+        return scores, self.batch_l2 * self.penalty(self.inputs.rows(inputs), self.inputs.embeddings)
 
 
 def build(config: DINConfig, spec: InputSpec) -> DIN:

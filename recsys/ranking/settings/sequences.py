@@ -2,20 +2,66 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from recsys.ranking.settings.base import Activation, NetworkSettings
+from recsys.ranking.settings.base import Activation, Dropout, NetworkSettings
 
-__all__ = ["DINConfig"]
+__all__ = ["BSTConfig", "DIENConfig", "DINConfig", "DSINConfig", "SequenceSettings"]
 
 
-class DINConfig(NetworkSettings):
+class SequenceSettings(NetworkSettings):
+    """Settings of every ranker that reads the history."""
+
+    history_length: PositiveInt = 50
+    """The most recent items that are looked at."""
+
+
+class DINConfig(SequenceSettings):
     """Target attention over the history (Zhou 2018)."""
 
     kind: Literal["din"]
-    attention_hidden: tuple[PositiveInt, ...] = (32,)
+    attention_hidden: tuple[PositiveInt, ...] = Field((32,), min_length=1)
     """Widths of the layers that weigh a past item against the candidate."""
     activation: Activation = "dice"
     """Between the layers."""
-    history_length: PositiveInt = 50
-    """The most recent items that are looked at."""
+    batch_l2: NonNegativeFloat = 0.0
+    """Mini-batch aware regularisation: L2 on the vectors of a batch's categories, less on those that are met often."""
+
+
+class DIENConfig(SequenceSettings):
+    """Interests and how they evolve towards the candidate (Zhou 2019)."""
+
+    kind: Literal["dien"]
+    activation: Activation = "dice"
+    """Between the layers."""
+    history_length: PositiveInt = 20
+    """The most recent items that are looked at, one after another beside each candidate."""
+    auxiliary: NonNegativeFloat = 1.0
+    """Weight of the loss by which each interest has to tell the next item from another."""
+
+
+class _TransformerSettings(SequenceSettings):
+    heads: PositiveInt = 2
+    """Of each attention; divides `embedding_dim` times the number of compared fields."""
+    feed_forward: PositiveInt = 4
+    """Width within a block, as a multiple of an item's vector."""
+    attention_dropout: Dropout = 0.0
+    """Within blocks."""
+
+
+class DSINConfig(_TransformerSettings):
+    """The history as sessions, each attending to itself (Feng 2019)."""
+
+    kind: Literal["dsin"]
+    session_length: PositiveInt = 10
+    """Items of a session, counted from the newest."""
+
+
+class BSTConfig(_TransformerSettings):
+    """A transformer over the history and the candidate (Chen 2019)."""
+
+    kind: Literal["bst"]
+    history_length: PositiveInt = 20
+    """The most recent items that are looked at, again beside each candidate."""
+    blocks: PositiveInt = 1
+    """Attention and feed-forward layers on top of one another."""

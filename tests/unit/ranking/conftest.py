@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from recsys.features.assemble import HISTORY_MASK
+from recsys.features.batch import Field, InputSpec
 from recsys.ranking.base import select_inputs
 from recsys.ranking.registry import build_ranker
 from recsys.release.export import random_inputs
@@ -105,3 +107,9 @@ def plain():
         return x
 
     return run
+
+
+@pytest.fixture(scope="session")
+def genre_spec():
+    """Past genres and the candidate's, and nothing else."""
+    return InputSpec((Field("history.genre", 12, 1, "genre"), HISTORY_MASK, Field("item.genre", 12, 1, "genre")), 2)

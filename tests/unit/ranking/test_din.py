@@ -33,7 +33,8 @@ def test_without_a_past_field_it_says_what_to_name(model_inputs):
 
 def test_past_items_and_candidates_share_their_tables(model_inputs):
     model = build_ranker(CONFIG, select_inputs(model_inputs, CONFIG))
-    pairs = [(past.table, target.table) for past, target in zip(model.inputs.past, model.target, strict=True)]
+    targets = [model.inputs.candidate[place] for place in model.target]
+    pairs = [(past.table, target.table) for past, target in zip(model.inputs.past, targets, strict=True)]
     assert pairs == [("item.item_id", "item.item_id"), ("item.genres", "item.genres")]
 
 
