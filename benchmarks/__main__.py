@@ -15,6 +15,7 @@ BENCHMARKS = {
     "click": "benchmarks.click",
     "world": "benchmarks.world",
     "ranker_training": "benchmarks.ranker_training",
+    "sequence_rankers": "benchmarks.sequence_rankers",
     "item2vec": "benchmarks.item2vec",
     "index": "benchmarks.index",
     "new_items": "benchmarks.new_items",

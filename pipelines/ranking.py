@@ -144,7 +144,8 @@ def _samples(
     )
     codes, labels = grouped.groups.codes, grouped.labels
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
-    samples = Samples(inputs, labels, codes >= 0, ranking.training.batch_size, grouped.weight)
+    size, pool = ranking.training.batch_size, ranking.samples.length_pool
+    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool)
     return samples, grouped.requests
 
 

@@ -14,10 +14,9 @@ import pytest
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, InputSpec
 
-
-def pytest_configure():
-    # Before torch is imported: the models are small, and two threads on a busy machine wait for one another.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before torch is imported, which other conftests do: the models are small, and two threads on a busy machine wait for
+# one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

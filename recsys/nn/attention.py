@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from recsys.nn.activation import ACTIVATIONS
 
@@ -15,8 +16,8 @@ class TargetAttention(nn.Module):
     """Weights each past item by its relation to the candidate, and sums (Zhou 2018, section 4.3).
 
     The paper's activation unit reads [q, k, q − k, q∘k]. Its first layer is linear, so it is W_q·q + W_k·k + W_p·(q∘k):
-    the history's part is computed once a request, and (q∘k)·W_p as one matrix product with q folded into W_p, so that
-    nothing of size `(B, C, L, K)` exists. No softmax: the weights keep the strength of interest.
+    the candidate's part is computed once a candidate, the history's once a request, and only the product for each pair.
+    No softmax: the weights keep the strength of interest.
 
     Args:
         dim: K, length of an item's vector.
@@ -55,14 +56,9 @@ class TargetAttention(nn.Module):
 
     def _weights(self, query: Tensor, keys: Tensor, mask: Tensor, candidates: Tensor | None) -> Tensor:
         counted = mask.unsqueeze(1) if candidates is None else mask.unsqueeze(1) & candidates.unsqueeze(2)
-        x = self.query(query).unsqueeze(2) + self.key(keys).unsqueeze(1) + self._products(query, keys)
+        products = functional.linear(query.unsqueeze(2) * keys.unsqueeze(1), self.product)
+        x = products + self.key(keys).unsqueeze(1) + self.query(query).unsqueeze(2)
         for activation, layer in zip(self.activations, self.layers, strict=True):
             x = layer(activation(x, counted))
         scores: Tensor = x.squeeze(-1)
         return scores
-
-    def _products(self, query: Tensor, keys: Tensor) -> Tensor:
-        """W_p·(q∘k): `(B, C, L, H)`."""
-        folded = query.unsqueeze(2) * self.product  # (B, C, H, K)
-        products = folded.flatten(1, 2) @ keys.transpose(1, 2)  # (B, C·H, L)
-        return products.reshape(*folded.shape[:3], -1).transpose(2, 3)

@@ -50,12 +50,13 @@ class AttentionalGRU(nn.Module):
 
     def forward(self, inputs: Tensor, attention: Tensor) -> Tensor:
         """`(B, L, H)` and `(B, C, L)` in [0, 1] to the last states `(B, C, D)`, from zero."""
-        outside = self.outside(inputs).unsqueeze(2)
+        outside = self.outside(inputs)
         state = torch.zeros((*attention.shape[:2], outside.shape[-1] // 3), device=inputs.device)
-        for step in range(inputs.shape[1]):
-            reset, update, new = outside[:, step].chunk(3, dim=-1)
+        # All steps at once by unbind: the gradient of one taken alone would be as large as that of all.
+        for given, share in zip(outside.unsqueeze(2).unbind(1), attention.unsqueeze(-1).unbind(2), strict=True):
+            reset, update, new = given.chunk(3, dim=-1)
             reset_in, update_in, new_in = self.inside(state).chunk(3, dim=-1)
-            share = attention[:, :, step].unsqueeze(-1) * torch.sigmoid(update + update_in)
+            update = share * torch.sigmoid(update + update_in)
             proposed = torch.tanh(new + torch.sigmoid(reset + reset_in) * new_in)
-            state = state + share * (proposed - state)
+            state = state + update * (proposed - state)
         return state

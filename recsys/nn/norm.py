@@ -51,7 +51,8 @@ class InputStandardise(nn.Module):
 class BatchStandardise(nn.Module):
     """Batch normalisation without scale and shift (Ioffe 2015) over all leading axes, padding left out.
 
-    In training: mean and variance over the positions where `mask` is true. In evaluation: running averages.
+    In training: mean and variance over the positions where `mask` is true; 0 at the others. In evaluation: running
+    averages.
     `(…, D)` to `(…, D)`, mask `(…)` or broadcastable to it.
     """
 
@@ -67,18 +68,26 @@ class BatchStandardise(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """`(…, D)` to `(…, D)`."""
-        mean, variance = self._statistics(x, mask) if self.training else (self.running_mean, self.running_variance)
-        return (x - mean) * torch.rsqrt(variance + self.epsilon)
+        if not self.training:
+            return self._by_running_averages(x)
+        if mask is None or bool(mask.all()):
+            return self._by_batch(x.flatten(0, -2)).view(x.shape)
+        # By position: boolean indexing takes five times as long.
+        real = mask.expand(x.shape[:-1]).flatten().nonzero().squeeze(1)
+        rows = x.flatten(0, -2)
+        return torch.zeros_like(rows).index_copy(0, real, self._by_batch(rows.index_select(0, real))).view(x.shape)
 
-    def _statistics(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        rows = x.flatten(0, -2) if mask is None else x[mask.expand(x.shape[:-1])]
+    def _by_running_averages(self, x: Tensor) -> Tensor:
+        return (x - self.running_mean) * torch.rsqrt(self.running_variance + self.epsilon)
+
+    def _by_batch(self, rows: Tensor) -> Tensor:
         if len(rows) < 2:  # nothing to learn from: one row has no variance
-            return self.running_mean, self.running_variance
-        variance, mean = torch.var_mean(rows, dim=0, correction=0)
+            return self._by_running_averages(rows)
+        out, mean, inverse = torch.native_batch_norm(rows, None, None, None, None, True, 0.0, self.epsilon)
         with torch.no_grad():
             self.running_mean.lerp_(mean, self.momentum)
-            self.running_variance.lerp_(variance, self.momentum)
-        return mean, variance
+            self.running_variance.lerp_(inverse**-2 - self.epsilon, self.momentum)
+        return out
 
 
 class _LayerNorm(nn.LayerNorm):

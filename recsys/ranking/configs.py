@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from recsys.losses.config import BCELoss, LossConfig
 from recsys.ranking.settings.crossing import (
@@ -122,6 +122,9 @@ class SamplesConfig(Settings):
     """A request for each user and window (positives: all its events), or for each event with its own history."""
     weights: WeightsConfig = WeightsConfig()
     """How much each sample counts."""
+    length_pool: PositiveInt = 8
+    """Batches that are drawn together and sorted by the length of the history, so that rankers that read it work on
+    little padding; 1: not sorted."""
 
 
 class TaskConfig(Settings):

@@ -67,14 +67,17 @@ def next_item_loss(states: Tensor, items: Tensor, real: Tensor) -> Tensor:
     Returns:
         A scalar; 0 where no position has a next.
     """
-    before, after = states[:, :-1], items[:, 1:]
-    counted = real[:, 1:]
-    if not counted.any():
+    length = real.shape[1]
+    offered = real.flatten().nonzero().squeeze(1)
+    after = offered[offered % length > 0]
+    if not len(after):
         return states.sum() * 0.0
-    offered = items[real]
-    others = offered[torch.randint(len(offered), after.shape[:2], device=items.device)]
-    margin = torch.stack([(before * after).sum(-1), -(before * others).sum(-1)], dim=-1)
-    return -functional.logsigmoid(margin[counted]).sum(-1).mean()
+    every = items.flatten(0, 1)
+    interests = states.flatten(0, 1).index_select(0, after - 1)
+    others = offered[torch.randint(len(offered), after.shape, device=offered.device)]
+    nearer = (interests * every.index_select(0, after)).sum(-1)
+    farther = (interests * every.index_select(0, others)).sum(-1)
+    return -(functional.logsigmoid(nearer) + functional.logsigmoid(-farther)).mean()
 
 
 def build(config: DIENConfig, spec: InputSpec) -> DIEN:

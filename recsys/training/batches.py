@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from recsys.errors import DataError
+from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Arrays
 
 __all__ = ["Batch", "BatchSource", "Samples", "as_tensors", "joined"]
+
+
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Samples:
         mask: `(Q, C)` bool, true at real candidates.
         batch_size: requests a batch.
         weight: `(Q, C)` float32, how much each counts; `None`: all count the same.
+        pool: batches that are drawn together and sorted by the length of the history, so that little is padded.
     """
 
     inputs: Arrays
@@ -68,6 +73,7 @@ class Samples:
     mask: NDArray[np.bool_]
     batch_size: int
     weight: NDArray[np.float32] | None = None
+    pool: int = 1
 
     def __post_init__(self) -> None:
         if not self.mask.any():
@@ -78,19 +84,44 @@ class Samples:
         return -(-len(self.labels) // self.batch_size)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        """The batches of an epoch, shuffled; the last may be smaller."""
-        return self._batches(rng.permutation(len(self.labels)))
+        """The batches of an epoch, shuffled; one may be smaller."""
+        batches = self._cut(self._by_length(rng.permutation(len(self.labels))))
+        return self._batches([batches[place] for place in rng.permutation(len(batches))] if self._bucketed else batches)
 
     def in_order(self) -> Iterator[Batch]:
         """All groups once, in their order."""
-        return self._batches(np.arange(len(self.labels)))
+        return self._batches(self._cut(np.arange(len(self.labels))))
 
-    def _batches(self, order: NDArray[np.int64]) -> Iterator[Batch]:
-        for start in range(0, len(order), self.batch_size):
-            rows = order[start : start + self.batch_size]
-            inputs = as_tensors({name: values[rows] for name, values in self.inputs.items()})
+    @property
+    def _bucketed(self) -> bool:
+        return self.pool > 1 and HISTORY_MASK.name in self.inputs
+
+    def _by_length(self, order: Positions) -> Positions:
+        """The order, sorted by the length of the history within each pool."""
+        if not self._bucketed:
+            return order
+        lengths = self.inputs[HISTORY_MASK.name].sum(axis=1)[order]
+        size = self.pool * self.batch_size
+        pools = range(0, len(order), size)
+        return np.concatenate([order[at : at + size][lengths[at : at + size].argsort(kind="stable")] for at in pools])
+
+    def _cut(self, order: Positions) -> list[Positions]:
+        return [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+
+    def _batches(self, batches: list[Positions]) -> Iterator[Batch]:
+        for rows in batches:
+            inputs = as_tensors(self._taken(rows))
             weight = None if self.weight is None else torch.from_numpy(self.weight[rows])
             yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]), weight)
+
+    def _taken(self, rows: Positions) -> dict[str, NDArray[np.generic]]:
+        """The inputs of these groups; the history as long as the longest of theirs, and at least 1."""
+        if HISTORY_MASK.name not in self.inputs:
+            return {name: values[rows] for name, values in self.inputs.items()}
+        real = self.inputs[HISTORY_MASK.name][rows]
+        length = max(int(real.sum(axis=1).max()), 1)
+        cut = {name: values[rows, :length] for name, values in self.inputs.items() if name.startswith("history.")}
+        return {name: cut[name] if name in cut else values[rows] for name, values in self.inputs.items()}
 
 
 def joined(first: Samples, second: Samples) -> Samples:
@@ -109,6 +140,7 @@ def joined(first: Samples, second: Samples) -> Samples:
         np.concatenate([_widened(first.mask, width), _widened(second.mask, width)]),
         first.batch_size,
         None if first.weight is None and second.weight is None else _joined_weights(first, second, width),
+        first.pool,
     )
 
 

@@ -21,6 +21,7 @@ from recsys.losses.base import Objective
 from recsys.training.batches import Batch, BatchSource, Samples
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.config import TrainingConfig
+from recsys.training.memory import kept_memory
 from recsys.training.module import Progress, TrainingModule
 
 __all__ = ["TrainResult", "Validation", "predict", "seeded", "train"]
@@ -80,7 +81,7 @@ def train(
         KeyboardInterrupt: on Ctrl-C.
     """
     run = _Run(model, loss, batches, config, seed, log, validate, checkpoints)
-    with seeded(seed), _threads(config.threads), _quiet(), _interruptible():
+    with seeded(seed), _threads(config.threads), kept_memory(), _quiet(), _interruptible():
         run.resume()
         settings: dict[str, Any] = {**_TRAINER, "max_epochs": config.epochs, **config.trainer}
         settings["max_epochs"] -= run.progress.epoch
@@ -182,6 +183,8 @@ class _Run:
     def resume(self) -> None:
         state = None if self.checkpoints is None else self.checkpoints.load()
         if state is not None:
+            # Sums are rounded by how they are shared out among threads.
+            torch.set_num_threads(state["threads"])
             self.module.restore(state["module"])
             self.watch.restore(state["watch"])
             self.epochs.restore(state["epochs"])
@@ -197,9 +200,8 @@ class _Run:
 
     def _keep(self) -> None:
         if self.checkpoints is not None and self.checkpoints.due:
-            self.checkpoints.save(
-                {"module": self.module.state(), "watch": self.watch.state(), "epochs": self.epochs.state()}
-            )
+            parts = {"module": self.module.state(), "watch": self.watch.state(), "epochs": self.epochs.state()}
+            self.checkpoints.save({"threads": torch.get_num_threads(), **parts})
 
     def _epoch_end(self, loss: float) -> bool:
         self.watch.epochs += 1

@@ -79,3 +79,60 @@ def test_nothing_labelled_says_where_to_look(shape):
 def test_a_batch_goes_to_a_device_as_a_whole():
     batch = next(numbered().in_order()).to(torch.device("meta"))
     assert {values.device.type for values in (*batch.inputs.values(), batch.labels, batch.mask)} == {"meta"}
+
+
+def histories(pool, lengths, *, size=4, width=9):
+    real = np.arange(width) < np.array(lengths)[:, None]
+    group = np.arange(len(lengths))
+    inputs = {
+        "history.id": np.where(real, group[:, None] + 1, 0),
+        "history.tags": np.zeros((len(lengths), width, 3), dtype=np.int64),
+        "history.mask": real.astype(np.float32),
+        "user.group": group,
+    }
+    labels = np.ones((len(lengths), 1), dtype=np.float32)
+    return Samples(inputs, labels, labels > 0, size, pool=pool)
+
+
+@pytest.mark.parametrize("pool", [1, 3, 100])
+def test_every_group_comes_once_with_its_whole_history(pool):
+    lengths = np.random.default_rng(0).integers(0, 10, 50)
+    seen = []
+    for batch in histories(pool, lengths).epoch(np.random.default_rng(1)):
+        length = max(int(lengths[batch.inputs["user.group"].numpy()].max()), 1)
+        assert batch.inputs["history.id"].shape[1] == batch.inputs["history.mask"].shape[1] == length
+        assert batch.inputs["history.tags"].shape[1:] == (length, 3)
+        for group, past in zip(batch.inputs["user.group"].tolist(), batch.inputs["history.id"].tolist(), strict=True):
+            assert [value for value in past if value] == [group + 1] * lengths[group]
+        seen += batch.inputs["user.group"].tolist()
+    assert sorted(seen) == list(range(50))
+    assert seen != list(range(50))
+
+
+def test_sorting_by_length_leaves_little_padding():
+    lengths = np.random.default_rng(0).geometric(0.2, 4000).clip(0, 40)
+
+    def padded(pool):
+        masks = [
+            b.inputs["history.mask"]
+            for b in histories(pool, lengths, size=50, width=40).epoch(np.random.default_rng(1))
+        ]
+        return 1 - sum(float(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks)
+
+    assert padded(1) > 0.7
+    assert padded(8) < 0.4
+
+
+def test_batches_of_one_length_come_in_any_order():
+    lengths = np.repeat(np.arange(1, 9), 10)
+    orders = [
+        [batch.inputs["history.mask"].shape[1] for batch in histories(20, lengths).epoch(np.random.default_rng(seed))]
+        for seed in (0, 1)
+    ]
+    assert orders[0] != sorted(orders[0])
+    assert orders[0] != orders[1]
+
+
+def test_an_epoch_of_empty_histories_keeps_one_place():
+    batches = list(histories(8, [0, 0, 0]).epoch(np.random.default_rng(0)))
+    assert [batch.inputs["history.mask"].tolist() for batch in batches] == [[[0.0]] * 3]
