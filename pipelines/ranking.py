@@ -5,7 +5,8 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +23,12 @@ from recsys.funnel.route_features import route_fields
 from recsys.metrics.classification import auc
 from recsys.metrics.ranking import ndcg_at_k
 from recsys.ranking.configs import RankingConfig
-from recsys.ranking.registry import RANKERS
+from recsys.ranking.registry import ranker_modules
+from recsys.ranking.settings.trees import TreeSettings
 from recsys.scoring.onnx import OnnxScorer
 from recsys.scoring.registry import save_scorer
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from recsys.losses.base import Objective
     from recsys.ranking.base import Ranker
     from recsys.training.batches import Samples
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["model_inputs", "stage"]
 
 Scores = NDArray[np.float32]
+Figures = Callable[[Scores], dict[str, float]]
+_Parts: TypeAlias = "tuple[Samples, Samples, Samples | None]"
+"""What fits, what validates, and both when the ranker is fitted on them in the end."""
 
 
 def stage(config: Config) -> Stage:
@@ -51,7 +54,7 @@ def stage(config: Config) -> Stage:
             "pipelines.ranking",
             "recsys.release.export",
             "recsys.training.trainer",
-            RANKERS[config.ranking.model.kind],
+            *ranker_modules(config.ranking.model),
         ),
         seed=config.seed,
     )
@@ -71,31 +74,76 @@ def model_inputs(config: Config, features: Features) -> InputSpec:
 def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metrics:
     # Torch takes seconds to import: only a run that trains pays for it.
     from recsys.ranking.base import select_inputs
-    from recsys.release.export import export_onnx
     from recsys.training.batches import joined
-    from recsys.training.trainer import predict
 
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
     fitting, _ = _samples(config, ranking, context, features, spec, "train")
     validation, requests = _samples(config, ranking, context, features, spec, "valid")
     judge = _judge(ranking)
+    again = joined(fitting, validation) if config.refit == "all" else None
 
-    def figures(model: "nn.Module") -> dict[str, float]:
-        return judge(predict(model, validation), validation, requests)
+    def figures(scores: Scores) -> dict[str, float]:
+        return judge(scores, validation, requests)
 
-    model, result = _fitted(ranking, spec, fitting, context, context.log, figures)
-    if config.refit == "all":
-        # The best number of epochs is settled: the valid window may teach, too.
-        settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
-        again, both = ranking.model_copy(update={"training": settled}), joined(fitting, validation)
-        model, _ = _fitted(again, spec, both, context, lambda what, *at: context.log(f"refit/{what}", *at), None)
     path = context.scratch / "model.onnx"
-    export_onnx(model, spec.fields, spec.history_length, path, output="logits")
+    if isinstance(ranking.model, TreeSettings):
+        metrics = _grown(ranking, ranking.model, spec, (fitting, validation, again), context, figures, path)
+    else:
+        metrics = _trained(ranking, spec, (fitting, validation, again), context, figures, path)
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
     (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
-    return {f"valid/{judge.name}": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
+    return {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+
+
+def _trained(
+    ranking: RankingConfig, spec: InputSpec, parts: _Parts, context: StageContext, figures: Figures, path: Path
+) -> Metrics:
+    """Trains a network and writes its graph."""
+    from recsys.release.export import export_onnx
+    from recsys.training.trainer import predict
+
+    fitting, validation, both = parts
+    model, result = _fitted(
+        ranking, spec, fitting, context, context.log, lambda model: figures(predict(model, validation))
+    )
+    if both is not None:
+        # The best number of epochs is settled: the valid window may teach, too.
+        settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
+        again = ranking.model_copy(update={"training": settled})
+        model, _ = _fitted(again, spec, both, context, lambda what, *at: context.log(f"refit/{what}", *at), None)
+    export_onnx(model, spec.fields, spec.history_length, path, output="logits")
+    return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
+
+
+def _grown(
+    ranking: RankingConfig,
+    model: TreeSettings,
+    spec: InputSpec,
+    parts: _Parts,
+    context: StageContext,
+    figures: Figures,
+    path: Path,
+) -> Metrics:
+    """Grows trees and writes their graph."""
+    from recsys.ranking.trees.fit import fit_trees
+
+    def judge(scores: Scores, trees: int) -> float:
+        found = figures(scores)
+        for name, value in found.items():
+            context.log(f"valid/{name}", value, trees)
+        return next(iter(found.values()))
+
+    fitting, validation, both = parts
+    grow = partial(fit_trees, seed=context.seed, threads=ranking.training.threads)
+    grown = grow(model, spec, fitting, validation=validation, judge=judge)
+    best = next(iter(figures(grown.scores(validation)).values()))
+    if both is not None:
+        # The best number of trees is settled: the valid window may teach, too.
+        grown = grow(model.model_copy(update={"trees": grown.trees}), spec, both)
+    path.write_bytes(grown.graph)
+    return {"best": best, "trees": grown.trees}
 
 
 def _fitted(

@@ -10,9 +10,9 @@ from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, Sp
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig, chosen_features
-from recsys.losses.config import LossConfig, needing_groups
+from recsys.losses.config import BCELoss, LossConfig, needing_groups
 from recsys.problems import Problem, Problems, unknown
-from recsys.ranking.configs import MULTI_TASK, RankerConfig, RankingConfig, WideDeepConfig
+from recsys.ranking.configs import MULTI_TASK, TREES, RankerConfig, RankingConfig, WideDeepConfig
 from recsys.recall.configs import RouteConfig
 from recsys.recall.settings.base import LogFacts
 from recsys.retrieval.config import FusionConfig
@@ -251,11 +251,25 @@ def _check_samples(config: Config) -> Iterator[Problem]:
                 "samples of kind candidates, or a loss of single rows: bce, focal, mse",
                 at=where,
             )
+    yield from _check_trees(config, config.ranking)
     if samples.per == "event" and config.data.order == "none":
         yield Problem(
             "found event, but data.order is none: no event comes before another; expected window",
             at=("ranking", "samples", "per"),
             protocol=True,
+        )
+
+
+def _check_trees(config: Config, ranking: RankingConfig) -> Iterator[Problem]:
+    kind = ranking.model.kind
+    if kind in TREES and ranking.loss != BCELoss(kind="bce"):
+        yield Problem(f"found a loss, but {kind} has one of its own; leave it out", at=("ranking", "loss"))
+    if kind == "lambdamart" and ranking.samples.kind == "events" and config.data.interactions.request_id is None:
+        yield Problem(
+            "found lambdamart, which compares the candidates of a request, but ranking.samples.kind is events and "
+            "data.interactions.request_id is null: every row is a request of its own; name the column, use samples of "
+            "kind candidates, or gbdt",
+            at=("ranking", "model", "kind"),
         )
 
 

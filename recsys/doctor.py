@@ -24,7 +24,7 @@ _NEEDED = (
     "uvicorn",
 )
 _FAISS = ("faiss-cpu", "faiss-gpu")
-_TRAINING = ("mlflow", "onnx", "onnxscript", "pytorch-lightning", "torch")
+_TRAINING = ("lightgbm", "mlflow", "onnx", "onnxscript", "pytorch-lightning", "torch")
 _LITTLE_MEMORY_MB = 2_000
 _LITTLE_DISK_MB = 2_000
 

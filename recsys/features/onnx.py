@@ -17,25 +17,25 @@ class OnnxGraph:
     """A loaded graph with one output.
 
     Args:
-        path: of the `.onnx` file.
+        source: the `.onnx` file, or what it holds.
 
     Raises:
         ArtifactError: the file is missing or is no graph onnxruntime can run.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Path | bytes) -> None:
         options = onnxruntime.SessionOptions()
         # Request threads run side by side; idle spinning would make them fight over the cores.
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
-        self.path = path
+        self.path = source if isinstance(source, Path) else "a graph in memory"
         try:
             # From bytes: a graph that names outside files then cannot read any.
-            self.content = path.read_bytes()
+            self.content = source.read_bytes() if isinstance(source, Path) else source
             self._session = onnxruntime.InferenceSession(self.content, options, providers=["CPUExecutionProvider"])
         except Exception as error:
-            raise ArtifactError(f"{path}: not a graph that can be run ({error}); export it again") from error
+            raise ArtifactError(f"{self.path}: not a graph that can be run ({error}); export it again") from error
         self.inputs: Sequence[str] = [value.name for value in self._session.get_inputs()]
 
     def run(self, inputs: Arrays) -> NDArray[np.float32]:

@@ -21,11 +21,13 @@ from recsys.ranking.settings.crossing import (
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
 from recsys.ranking.settings.sequences import BSTConfig, DIENConfig, DINConfig, DSINConfig
 from recsys.ranking.settings.tasks import ESMMConfig, MMoEConfig, PLEConfig, SharedBottomConfig
+from recsys.ranking.settings.trees import GBDTConfig, GBDTLRConfig, LambdaMARTConfig
 from recsys.settings import Settings
 from recsys.training.config import TrainingConfig
 
 __all__ = [
     "MULTI_TASK",
+    "TREES",
     "AFMConfig",
     "AutoIntConfig",
     "BSTConfig",
@@ -41,7 +43,10 @@ __all__ = [
     "FNNConfig",
     "FinalMLPConfig",
     "FwFMConfig",
+    "GBDTConfig",
+    "GBDTLRConfig",
     "LRConfig",
+    "LambdaMARTConfig",
     "MMoEConfig",
     "NFMConfig",
     "PLEConfig",
@@ -81,13 +86,18 @@ RankerConfig = Annotated[
     | SharedBottomConfig
     | MMoEConfig
     | PLEConfig
-    | ESMMConfig,
+    | ESMMConfig
+    | GBDTConfig
+    | LambdaMARTConfig
+    | GBDTLRConfig,
     Field(discriminator="kind"),
 ]
 
 
 MULTI_TASK = ("shared_bottom", "mmoe", "ple", "esmm")
 """Rankers of several tasks."""
+TREES = ("gbdt", "lambdamart", "gbdt_lr")
+"""Rankers made of decision trees."""
 
 
 class WeightsConfig(Settings):
@@ -153,7 +163,7 @@ class RankingConfig(Settings):
     """How it learns."""
     loss: LossConfig = BCELoss(kind="bce")
     """What training minimises: a word, a mapping, a sum such as `bce + 0.1 * lambdarank`, or a list of these. Losses
-    other than `bce`, `focal` and `mse` compare the candidates of a request."""
+    other than `bce`, `focal` and `mse` compare the candidates of a request. Trees have losses of their own."""
     tasks: dict[TaskName, TaskConfig] = Field(default_factory=dict)
     """Of rankers of several tasks, by name, at least two; `esmm` has two: the click, then the conversion. Samples are
     drawn by `data.positive`, whatever the tasks are."""

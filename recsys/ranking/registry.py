@@ -4,12 +4,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 from recsys.features.batch import InputSpec
-from recsys.ranking.configs import MULTI_TASK, RankerConfig
+from recsys.ranking.configs import MULTI_TASK, TREES, RankerConfig
 
 if TYPE_CHECKING:
     from recsys.ranking.base import Ranker
 
-__all__ = ["RANKERS", "build_ranker"]
+__all__ = ["RANKERS", "build_ranker", "ranker_modules"]
 
 RANKERS: dict[str, str] = {
     "lr": "recsys.ranking.lr",
@@ -36,7 +36,18 @@ RANKERS: dict[str, str] = {
     "ple": "recsys.ranking.ple",
     "esmm": "recsys.ranking.esmm",
 }
-"""Modules, imported when they are needed: all of them need torch."""
+"""Networks: modules, imported when they are needed, for all of them need torch. Rankers made of trees are apart, in
+`recsys.ranking.trees`."""
+
+
+_TREES = ("fit", "lightgbm", "xgboost")
+
+
+def ranker_modules(config: RankerConfig) -> tuple[str, ...]:
+    """The modules of a ranker, to be imported when they are needed."""
+    if config.kind in TREES:
+        return tuple(f"recsys.ranking.trees.{name}" for name in _TREES)
+    return (RANKERS[config.kind],)
 
 
 def build_ranker(config: RankerConfig, spec: InputSpec, tasks: int = 1) -> "Ranker":

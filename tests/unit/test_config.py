@@ -213,6 +213,19 @@ CONTRADICTIONS = [
         "samples of kind candidates, or a loss of single rows: bce, focal, mse",
     ),
     (
+        {
+            "data.positive": {"label": "stars", "at_least": 4},
+            "ranking": {"model": {"kind": "lambdamart"}, "samples": {"kind": "events"}},
+        },
+        "ranking.model.kind: found lambdamart, which compares the candidates of a request, but ranking.samples.kind is "
+        "events and data.interactions.request_id is null: every row is a request of its own; name the column, use "
+        "samples of kind candidates, or gbdt",
+    ),
+    (
+        {"ranking": {"model": {"kind": "gbdt"}, "loss": "focal"}},
+        "ranking.loss: found a loss, but gbdt has one of its own; leave it out",
+    ),
+    (
         {"ranking": {"model": {"kind": "deepfm"}, "samples": {"kind": "events"}}},
         "ranking.samples.kind: found events, but data.positive is null: every row would be a positive and nothing "
         "a negative; set data.positive, or use candidates",

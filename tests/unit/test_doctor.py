@@ -22,7 +22,7 @@ HEALTHY = Examination(
         for name in (
             *("duckdb", "fastapi", "filelock", "numpy", "onnxruntime", "pandas", "pyarrow", "pydantic"),
             *("pyyaml", "scipy", "uvicorn", "faiss-cpu"),
-            *("mlflow", "onnx", "onnxscript", "pytorch-lightning", "torch"),
+            *("lightgbm", "mlflow", "onnx", "onnxscript", "pytorch-lightning", "torch"),
         )
     },
 )
