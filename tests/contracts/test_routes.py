@@ -71,7 +71,8 @@ CONFIGS = {
     "sasrec": tower(SASRecConfig, training=SEQUENCES),
 }
 STATIC = ("popular", "segment_popular", "fresh", "trending")
-ORDERLESS = ("bm25", "tfidf", "text_vectors", "sentence", "als", "bpr", "simplex", "youtube_dnn", "fm")
+# A low-pass filter knows who is near, not who is next, and which of its equal singular vectors it finds is up to LAPACK.
+ORDERLESS = ("bm25", "tfidf", "text_vectors", "sentence", "als", "bpr", "simplex", "youtube_dnn", "fm", "graph_filter")
 
 
 def test_every_route_is_held_to_the_contract():
