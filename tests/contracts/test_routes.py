@@ -71,7 +71,7 @@ CONFIGS = {
     "sasrec": tower(SASRecConfig, training=SEQUENCES),
 }
 STATIC = ("popular", "segment_popular", "fresh", "trending")
-# A low-pass filter knows who is near, not who is next, and which of its equal singular vectors it finds is up to LAPACK.
+# A low-pass filter knows who is near, not who is next; which of its equal singular vectors it finds is up to LAPACK.
 ORDERLESS = ("bm25", "tfidf", "text_vectors", "sentence", "als", "bpr", "simplex", "youtube_dnn", "fm", "graph_filter")
 
 
