@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 BENCHMARKS = {
-    "encoder": "benchmarks.encoder",
+    "encoding": "benchmarks.encoding",
     "recommend": "benchmarks.recommend",
     "funnel": "benchmarks.funnel",
     "click": "benchmarks.click",

@@ -2,8 +2,8 @@
 
 A log of 500,000 rows, 20 categories of 10 to 200,000 values with long tails and five numbers. Clicks are drawn from
 first-order terms and five planted pairs. Embeddings of 16, a network of 256, 128, 64, batches of 4096, Adam at 0.001:
-the same for all. `--peer-python` names an interpreter that has deepctr-torch and torch-rechub; all train three times in
-turn, and the median counts.
+the same for all. `--peer-python` names an interpreter that has both libraries (`pip install deepctr-torch requests
+torch-rechub`: the first wants requests and does not say so); all train three times in turn, and the median counts.
 """
 
 import json
@@ -54,8 +54,7 @@ def run(peer_python: str | None = None) -> dict[str, Any]:
     found: dict[str, Any] = {
         "unit": "samples/s",
         "ours": speeds.pop("ours"),
-        "auc": areas,
-        "oracle_auc": round(auc(logs["valid"]["label"], logs["valid"]["chance"]), 4),
+        "quality": {"auc": areas, "oracle_auc": round(auc(logs["valid"]["label"], logs["valid"]["chance"]), 4)},
     }
     if speeds:
         found |= {"peer": speeds, "ratio": {who: round(found["ours"] / speed, 2) for who, speed in speeds.items()}}
@@ -117,7 +116,9 @@ def _samples(log: Log) -> Samples:
 def _peer(python: str, folder: str, peer: str, seed: int) -> tuple[float, float]:
     settings = {"sizes": SIZES, "numbers": NUMBERS, "hidden": [256, 128, 64], "batch_size": 4096, "seed": seed}
     command = [python, str(PEER), peer, folder, json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{peer} in {python}: ended with {done.returncode}, expected 0\n{done.stderr}")
     told = json.loads(done.stdout.splitlines()[-1])
     scores = np.load(f"{folder}/scores.npy")
     return told["samples_per_s"], auc(np.load(f"{folder}/valid.npz")["label"], scores)

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -46,6 +48,21 @@ print(json.dumps({
     "adds": adds["adds NDCG@10"].to_dict(),
     "own": overlap.diagonal().tolist(),
     "recall": {name: metrics[f"route.{name}/recall@10"] for name in routes} | {"fusion": metrics["fusion/recall@10"]},
+}))
+"""
+
+LOSSES = """
+import json
+
+figures = (areas, reliable, spread, gradient, focus, films, alike, few, level)
+print(json.dumps({
+    "drawn": [[axes.has_data() for axes in figure.axes] for figure in figures],
+    "table": table.to_dict(),
+    "lists": len(labels),
+    "down": {name: share[name, -1][9] for name in LOSSES},
+    "gain": {name: gain(quality[name], quality["bce"]) for name in LOSSES},
+    "drop": {name: drop["AUC within lists", name] for name in without},
+    "calibrated": calibrated,
 }))
 """
 
@@ -100,7 +117,7 @@ def test_the_quickstart_runs_and_says_what_its_text_says(tmp_path):
 
 
 def test_all_notebooks_are_executed():
-    assert [path.stem for path in NOTEBOOKS] == ["01_quickstart", "02_recall_routes"]
+    assert [path.stem for path in NOTEBOOKS] == ["01_quickstart", "02_recall_routes", "03_ranking_losses"]
 
 
 def test_the_routes_stand_side_by_side(tmp_path):
@@ -111,3 +128,41 @@ def test_the_routes_stand_side_by_side(tmp_path):
     assert min(recall, key=recall.get) == "popular"
     assert recall["fusion"] >= 0.95 * max(recall.values())
     assert max(found["adds"], key=found["adds"].get) == "itemcf"
+
+
+def like_movielens(folder):
+    """Tables of the same form, small: 100 users who watch what stands near the last film."""
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    rows = []
+    for user in range(100):
+        films = list(dict.fromkeys(((rng.integers(300) + rng.normal(0, 12, 150).cumsum()) % 300).astype(int)))
+        rows += [(user, film, 3, 1_000_000 * user + step) for step, film in enumerate(films)]
+    log = pd.DataFrame(rows, columns=["user_id", "item_id", "rating", "timestamp"])
+    log.to_csv(folder / "interactions.csv", index=False)
+    films = [(film, f"Film {film}", 1950 + film // 5, ["Drama", "Comedy|War"][film % 2]) for film in range(300)]
+    pd.DataFrame(films, columns=["item_id", "title", "release_year", "genres"]).to_csv(
+        folder / "items.csv", index=False
+    )
+
+
+def test_the_losses_stand_side_by_side_whatever_the_films(tmp_path):
+    like_movielens(tmp_path / "workspace" / "losses" / "data")
+    found = json.loads(run(FOLDER / "03_ranking_losses.ipynb", LOSSES, tmp_path))
+    assert [len(figure) for figure in found["drawn"]] == [2, 2, 8, 8, 2, 1, 2, 1, 2]
+    assert all(all(figure) for figure in found["drawn"])
+    assert found["down"]["lambdarank"] > found["down"]["ranknet"]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_the_losses_do_to_films_what_the_text_says(tmp_path):
+    found = json.loads(run(FOLDER / "03_ranking_losses.ipynb", LOSSES, tmp_path))
+    assert found["lists"] == 905
+    areas = found["table"]["AUC, all together"]
+    assert areas["bce"] > areas["bce + lambdarank"] > max(areas[name] for name in areas if "bce" not in name)
+    assert all(low <= 0 <= high for _, low, high in found["gain"].values())
+    assert min(found["calibrated"], key=found["calibrated"].get) == "bce"
+    assert max(found["down"], key=found["down"].get) == "lambdarank"
+    assert found["drop"]["bce"][2] < 0
+    assert all(low <= 0 <= high for name, (_, low, high) in found["drop"].items() if name != "bce")
