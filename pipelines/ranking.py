@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,10 @@ from recsys.metrics.ranking import ndcg_at_k
 from recsys.ranking.configs import RankingConfig
 from recsys.ranking.registry import ranker_modules
 from recsys.ranking.settings.trees import TreeSettings
+from recsys.scoring.calibration import Calibration, fit_calibration
 from recsys.scoring.onnx import OnnxScorer
 from recsys.scoring.registry import save_scorer
+from recsys.scoring.thresholds import best_threshold
 
 if TYPE_CHECKING:
     from recsys.losses.base import Objective
@@ -34,7 +36,10 @@ if TYPE_CHECKING:
     from recsys.training.batches import Samples
     from recsys.training.trainer import TrainResult, Validation
 
-__all__ = ["model_inputs", "stage"]
+__all__ = ["CALIBRATION", "model_inputs", "stage"]
+
+CALIBRATION = "calibration.json"
+"""What scores say of probabilities, in this stage's output, where that is asked for."""
 
 Scores = NDArray[np.float32]
 Figures = Callable[[Scores], dict[str, float]]
@@ -88,19 +93,40 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
 
     path = context.scratch / "model.onnx"
     if isinstance(ranking.model, TreeSettings):
-        metrics = _grown(ranking, ranking.model, spec, (fitting, validation, again), context, figures, path)
+        metrics, scores = _grown(ranking, ranking.model, spec, (fitting, validation, again), context, figures, path)
     else:
-        metrics = _trained(ranking, spec, (fitting, validation, again), context, figures, path)
+        metrics, scores = _trained(ranking, spec, (fitting, validation, again), context, figures, path)
     save_scorer(OnnxScorer(path), context.folder / "scorer")
-    text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
-    (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
+    _write_json(context.folder / "inputs.json", asdict(spec))
+    calibration = _calibrated(ranking, scores, validation)
+    if calibration is not None:
+        _write_json(context.folder / CALIBRATION, calibration.to_json())
     return {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _calibrated(ranking: RankingConfig, scores: Scores, validation: "Samples") -> Calibration | None:
+    """What validation scores say of probabilities, task by task, and from where on they are a yes."""
+    if ranking.calibration == "none" and ranking.threshold == "none":
+        return None
+    real = validation.mask
+    several = zip(*(np.moveaxis(np.atleast_3d(v), 2, 0) for v in (scores, validation.labels)), strict=True)
+    rows = [(own[real], labels[real]) for own, labels in several]
+    maps = tuple(fit_calibration(ranking.calibration, *row) for row in rows)
+    if ranking.threshold == "none":
+        return Calibration(maps)
+    chances = Calibration(maps).probabilities(np.stack([own for own, _ in rows], axis=-1))
+    found = (best_threshold(ranking.threshold, rows[task][1], chances[:, task]) for task in range(len(rows)))
+    return Calibration(maps, tuple(found))
 
 
 def _trained(
     ranking: RankingConfig, spec: InputSpec, parts: _Parts, context: StageContext, figures: Figures, path: Path
-) -> Metrics:
-    """Trains a network and writes its graph."""
+) -> tuple[Metrics, Scores]:
+    """Trains a network and writes its graph; gives its figures, and its scores of what validates."""
     from recsys.release.export import export_onnx
     from recsys.training.trainer import predict
 
@@ -108,13 +134,14 @@ def _trained(
     model, result = _fitted(
         ranking, spec, fitting, context, context.log, lambda model: figures(predict(model, validation))
     )
+    scores = predict(model, validation)
     if both is not None:
         # The best number of epochs is settled: the valid window may teach, too.
         settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
         again = ranking.model_copy(update={"training": settled})
         model, _ = _fitted(again, spec, both, context, lambda what, *at: context.log(f"refit/{what}", *at), None)
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
-    return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
+    return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}, scores
 
 
 def _grown(
@@ -125,8 +152,8 @@ def _grown(
     context: StageContext,
     figures: Figures,
     path: Path,
-) -> Metrics:
-    """Grows trees and writes their graph."""
+) -> tuple[Metrics, Scores]:
+    """Grows trees and writes their graph; gives its figures, and its scores of what validates."""
     from recsys.ranking.trees.fit import fit_trees
 
     def judge(scores: Scores, trees: int) -> float:
@@ -138,12 +165,13 @@ def _grown(
     fitting, validation, both = parts
     grow = partial(fit_trees, seed=context.seed, threads=ranking.training.threads)
     grown = grow(model, spec, fitting, validation=validation, judge=judge)
-    best = next(iter(figures(grown.scores(validation)).values()))
+    scores = grown.scores(validation)
+    best = next(iter(figures(scores).values()))
     if both is not None:
         # The best number of trees is settled: the valid window may teach, too.
         grown = grow(model.model_copy(update={"trees": grown.trees}), spec, both)
     path.write_bytes(grown.graph)
-    return {"best": best, "trees": grown.trees}
+    return {"best": best, "trees": grown.trees}, scores
 
 
 def _fitted(

@@ -167,6 +167,13 @@ class RankingConfig(Settings):
     tasks: dict[TaskName, TaskConfig] = Field(default_factory=dict)
     """Of rankers of several tasks, by name, at least two; `esmm` has two: the click, then the conversion. Samples are
     drawn by `data.positive`, whatever the tasks are."""
+    calibration: Literal["none", "platt", "isotonic"] = "none"
+    """How scores become the probabilities that are served beside them: by a line (`platt`) or a rising curve
+    (`isotonic`), fitted on the valid window, for each task by itself. Scores keep the order. `none`: no probabilities
+    are served."""
+    threshold: Literal["none", "f1", "balanced_accuracy"] = "none"
+    """By what the probability is chosen, on the valid window, from which an item is a yes; it is reported and travels
+    with the bundle, and no answer is cut there. Without a calibration it is of σ(score), which then is served."""
     balance: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
     """How the losses of tasks are weighed: as their weights say, times a precision learned for each (`uncertainty`,
     Kendall 2018), or so that all learn at the same pace (`gradnorm`, Chen 2018)."""
