@@ -221,7 +221,7 @@ def _samples(
     codes, labels = grouped.groups.codes, grouped.labels
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
     size, pool = ranking.training.batch_size, ranking.samples.length_pool
-    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool)
+    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool, grouped.offset)
     return samples, grouped.requests
 
 

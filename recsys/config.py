@@ -10,8 +10,8 @@ from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, Sp
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig, chosen_features
-from recsys.losses.config import BCELoss, LossConfig, needing_groups
-from recsys.problems import Problem, Problems, unknown
+from recsys.losses.config import BCELoss, LossConfig, loss_terms, needing_groups
+from recsys.problems import Problem, Problems, dotted, unknown
 from recsys.ranking.configs import MULTI_TASK, TREES, RankerConfig, RankingConfig, WideDeepConfig
 from recsys.recall.configs import RouteConfig
 from recsys.recall.settings.base import LogFacts
@@ -290,6 +290,54 @@ def _check_weights_of_samples(config: Config) -> Iterator[Problem]:
         yield Problem("found true, but data.interactions.propensity is null; name the column", at=(*at, "propensity"))
 
 
+def _check_imbalance(config: Config) -> Iterator[Problem]:
+    ranking = config.ranking
+    if ranking is None or ranking.samples.negatives_per_positive is None:
+        return
+    samples, at = ranking.samples, ("ranking", "samples", "negatives_per_positive")
+    if samples.kind == "candidates" and samples.imbalance == "under_sample":
+        return
+    found = f"found {samples.negatives_per_positive:g}"
+    if ranking.tasks:
+        what = (
+            "with ranking.tasks: each has positives of its own, and no ratio could be corrected for all; leave it out"
+        )
+        yield Problem(f"{found} {what}", at=at)
+    for where, loss in _losses(ranking):
+        if any(term.kind == "mse" for term in loss_terms(loss)):
+            what = f"with mse at {dotted(where)}: scores are labels there, and another ratio means other labels"
+            yield Problem(f"{found} {what}; leave it out, or use bce", at=at)
+    if samples.imbalance == "over_sample" and config.data.interactions.request_id is not None:
+        yield Problem(
+            "found over_sample with data.interactions.request_id: an item would be in a list several times; "
+            "expected class_weight, which says the same",
+            at=("ranking", "samples", "imbalance"),
+        )
+
+
+_LIKELIHOODS = ("bce", "softmax", "infonce", "ranknet", "bpr")
+"""Losses whose scores can be corrected for how samples were drawn."""
+
+
+def _check_logq(config: Config) -> Iterator[Problem]:
+    ranking, at = config.ranking, ("ranking", "samples", "logq")
+    if ranking is None or not ranking.samples.logq:
+        return
+    if ranking.tasks:
+        what = "found true with ranking.tasks: negatives are drawn among what is no positive of data.positive"
+        yield Problem(f"{what}, and tasks have others; leave it out", at=at)
+    if ranking.model.kind == "lambdamart":
+        yield Problem("found true with lambdamart, whose scores are no log-odds; leave it out, or use gbdt", at=at)
+    for where, loss in _losses(ranking):
+        for term in loss_terms(loss):
+            if term.kind not in _LIKELIHOODS or getattr(term, "temperature", 1.0) != 1.0:
+                yield Problem(
+                    f"found true with {term.kind} at {dotted(where)}, expected {', '.join(_LIKELIHOODS)}, at a "
+                    "temperature of 1: only scores that are logarithms of chances can be corrected for other chances",
+                    at=at,
+                )
+
+
 def _losses(ranking: RankingConfig) -> Iterator[tuple[KeyPath, LossConfig]]:
     """Every loss that is named, and where."""
     yield ("ranking", "loss"), ranking.loss
@@ -362,6 +410,8 @@ _CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_history,
     _check_samples,
     _check_weights_of_samples,
+    _check_imbalance,
+    _check_logq,
     _check_tasks,
     _check_ranker_fields,
 )

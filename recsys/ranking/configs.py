@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from recsys.losses.config import BCELoss, LossConfig
 from recsys.ranking.settings.crossing import (
@@ -19,6 +19,7 @@ from recsys.ranking.settings.crossing import (
     XDeepFMConfig,
 )
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
+from recsys.ranking.settings.samples import SamplesConfig, WeightsConfig
 from recsys.ranking.settings.sequences import BSTConfig, DIENConfig, DINConfig, DSINConfig
 from recsys.ranking.settings.tasks import ESMMConfig, MMoEConfig, PLEConfig, SharedBottomConfig
 from recsys.ranking.settings.trees import GBDTConfig, GBDTLRConfig, LambdaMARTConfig
@@ -98,43 +99,6 @@ MULTI_TASK = ("shared_bottom", "mmoe", "ple", "esmm")
 """Rankers of several tasks."""
 TREES = ("gbdt", "lambdamart", "gbdt_lr")
 """Rankers made of decision trees."""
-
-
-class WeightsConfig(Settings):
-    """How much each sample counts. What is not set here counts 1."""
-
-    half_life_days: PositiveFloat | None = None
-    """Age at which an event counts half, from the newest that the ranker learns from; `null`: old ones count as new."""
-    value: str | None = None
-    """One of `data.interactions.labels`, such as watch time or order value: positives count in proportion to it."""
-    propensity: bool = False
-    """Positives count the inverse of `data.interactions.propensity`: those in places that are rarely looked at count
-    more, so that the ranker does not learn the places."""
-    least_propensity: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Smaller ones count as this one."""
-
-
-class SamplesConfig(Settings):
-    """What the ranker learns from.
-
-    `candidates`: one group a request of the rank window: its positives, negatives among the fused candidates, and
-    uniformly drawn items. `events`: the labelled rows of the training windows, as they are (groups by `request_id`
-    if given).
-    """
-
-    kind: Literal["candidates", "events"] = "candidates"
-    """Where positives and negatives come from."""
-    candidate_negatives: NonNegativeInt = 50
-    """Negatives a request, drawn from the fused candidates."""
-    uniform_negatives: NonNegativeInt = 0
-    """Negatives a request, drawn evenly from the catalogue."""
-    per: Literal["window", "event"] = "window"
-    """A request for each user and window (positives: all its events), or for each event with its own history."""
-    weights: WeightsConfig = WeightsConfig()
-    """How much each sample counts."""
-    length_pool: PositiveInt = 8
-    """Batches that are drawn together and sorted by the length of the history, so that rankers that read it work on
-    little padding; 1: not sorted."""
 
 
 class TaskConfig(Settings):

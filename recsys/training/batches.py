@@ -17,6 +17,7 @@ __all__ = ["Batch", "BatchSource", "Samples", "as_tensors", "joined"]
 
 
 Positions = NDArray[np.int64]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,20 @@ class Batch:
             request's positive.
         mask: `(B, C)` bool, true at real candidates; `None` means all are.
         weight: `(B, C)` float32, how much each counts; `None` means all count the same.
+        offset: `(B, C)` float32, added to the scores before the loss sees them; `None`: nothing is.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     mask: Tensor | None
     weight: Tensor | None = None
+    offset: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         inputs = {name: values.to(device, non_blocking=True) for name, values in self.inputs.items()}
-        mask = None if self.mask is None else self.mask.to(device)
-        return Batch(inputs, self.labels.to(device), mask, None if self.weight is None else self.weight.to(device))
+        others = (None if v is None else v.to(device) for v in (self.mask, self.weight, self.offset))
+        return Batch(inputs, self.labels.to(device), *others)
 
 
 class BatchSource(Protocol):
@@ -66,6 +69,8 @@ class Samples:
         batch_size: requests a batch.
         weight: `(Q, C)` float32, how much each counts; `None`: all count the same.
         pool: batches that are drawn together and sorted by the length of the history, so that little is padded.
+        offset: `(Q, C)` float32, added to the scores before the loss sees them: by how much the log-odds of a positive
+            among the samples are above those in the world; `None`: they are the same.
     """
 
     inputs: Arrays
@@ -74,6 +79,7 @@ class Samples:
     batch_size: int
     weight: NDArray[np.float32] | None = None
     pool: int = 1
+    offset: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not self.mask.any():
@@ -111,8 +117,8 @@ class Samples:
     def _batches(self, batches: list[Positions]) -> Iterator[Batch]:
         for rows in batches:
             inputs = as_tensors(self._taken(rows))
-            weight = None if self.weight is None else torch.from_numpy(self.weight[rows])
-            yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]), weight)
+            others = (None if v is None else torch.from_numpy(v[rows]) for v in (self.weight, self.offset))
+            yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]), *others)
 
     def _taken(self, rows: Positions) -> dict[str, NDArray[np.generic]]:
         """The inputs of these groups; the history as long as the longest of theirs, and at least 1."""
@@ -139,14 +145,20 @@ def joined(first: Samples, second: Samples) -> Samples:
         np.concatenate([_widened(first.labels, width), _widened(second.labels, width)]),
         np.concatenate([_widened(first.mask, width), _widened(second.mask, width)]),
         first.batch_size,
-        None if first.weight is None and second.weight is None else _joined_weights(first, second, width),
+        _joined((first.weight, second.weight), (first.mask, second.mask), width),
         first.pool,
+        _joined((first.offset, second.offset), (0 * first.mask, 0 * second.mask), width),
     )
 
 
-def _joined_weights(first: Samples, second: Samples, width: int) -> NDArray[np.float32]:
-    own = [part.mask.astype(np.float32) if part.weight is None else part.weight for part in (first, second)]
-    return np.concatenate([_widened(weight, width) for weight in own])
+def _joined(
+    given: tuple[Floats | None, Floats | None], else_: tuple[NDArray[Any], NDArray[Any]], width: int
+) -> Floats | None:
+    """What both are given, or what stands for what one of them lacks; nothing if both lack it."""
+    if given[0] is None and given[1] is None:
+        return None
+    own = [other.astype(np.float32) if values is None else values for values, other in zip(given, else_, strict=True)]
+    return np.concatenate([_widened(values, width) for values in own])
 
 
 def _widened(values: NDArray[Any], width: int) -> NDArray[Any]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from pipelines.candidates import GroupedRequests
 from pipelines.run import run_pipeline
 from recsys.cli import app
 from recsys.config import Config
@@ -84,6 +85,47 @@ def test_the_threshold_of_validation_is_reported_on_the_test_window_and_travels_
     assert metrics["ranker/f1"] == pytest.approx(2 / (1 / precision + 1 / recall))
     items = funnel.recommend([Request(user_id="u1")], k=ITEMS)[0].items
     assert [item.probability for item in items] == pytest.approx([1 / (1 + np.exp(-item.score)) for item in items])
+
+
+def test_rows_that_were_left_out_are_made_up_for(ran):
+    metrics, funnel = ran("ranking.samples.negatives_per_positive=1", "ranking.threshold=f1", "refit=all")
+    chances = served(funnel)
+    assert np.mean(list(chances.values())) == pytest.approx(RATE.mean(), abs=0.03)
+    assert metrics["ranker/calibration_error"] < 0.1
+
+
+@pytest.mark.parametrize("how", ["under_sample", "over_sample", "class_weight"])
+def test_the_ratio_is_that_of_the_samples(log, monkeypatch, how):
+    monkeypatch.chdir(log)
+    rows = ["ranking.samples.negatives_per_positive=2", f"ranking.samples.imbalance={how}"]
+    result = run_pipeline(load_settings(Config, "clicks.yaml", overrides=rows), until="candidates")
+    train, valid = (GroupedRequests.load(result.artifacts["candidates"].folder / part) for part in ("train", "valid"))
+    positive, weight = train.groups.labels > 0, np.ones(train.groups.labels.shape)
+    weight = weight if train.weight is None else train.weight
+    assert weight[~positive].sum() / weight[positive].sum() == pytest.approx(2, rel=0.01)
+    rate = valid.groups.labels.mean()
+    assert np.unique(train.offset) == pytest.approx(np.log(0.5) - np.log(rate / (1 - rate)), abs=0.3)
+    assert valid.weight is valid.offset is None
+
+
+def test_drawn_candidates_know_their_chance(log, monkeypatch):
+    monkeypatch.chdir(log)
+    drawn = ["kind=candidates", "candidate_negatives=2", "popularity_negatives=3", "logq=true", "per=event"]
+    given = [f"ranking.samples.{setting}" for setting in drawn]
+    overrides = [*given, "fusion={per_route: 8, candidates: 8}"]
+    result = run_pipeline(load_settings(Config, "clicks.yaml", overrides=overrides), until="candidates")
+    train = GroupedRequests.load(result.artifacts["candidates"].folder / "train")
+    codes, labels = train.groups.codes, train.groups.labels
+    # One of eight candidates is the positive: two of seven are drawn, had it been none, two of eight.
+    assert labels.sum(axis=1).tolist() == [1] * len(labels)
+    np.testing.assert_allclose(train.offset[:, 0], np.log(8 / 2), rtol=1e-6)
+    np.testing.assert_allclose(train.offset[:, 1:3], np.log(7 / 2), rtol=1e-6)
+    far, above = codes[:, 3:], train.offset[:, 3:]
+    assert (far >= 0).any()
+    assert (above[far < 0] == 0).all()
+    # What is met more often is drawn more often, and is made up for less.
+    met = [above[far == item].mean() for item in range(ITEMS) if (far == item).any()]
+    assert np.ptp(met) > 0.1
 
 
 @pytest.mark.parametrize("kind", ["platt", "isotonic"])

@@ -107,6 +107,8 @@ def test_a_configuration_that_breaks_its_own_protocol_is_refused(load, changes, 
 
 
 TASKS = {"liked": {"label": "stars", "at_least": 4}, "loved": {"label": "stars", "at_least": 5}}
+ROWS = {"data.positive": {"label": "stars", "at_least": 4}}
+BALANCED = {"kind": "events", "negatives_per_positive": 4}
 CONTRADICTIONS = [
     (
         {"data.interactions.item_id": "user_id"},
@@ -255,6 +257,64 @@ CONTRADICTIONS = [
         "event is older than another",
     ),
     (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"imbalance": "class_weight"}}},
+        "ranking.samples.imbalance: found class_weight without negatives_per_positive; say the ratio to reach, such "
+        "as 4",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"imbalance": "over_sample", "negatives_per_positive": 1}}},
+        "ranking.samples.imbalance: found over_sample with samples of kind candidates, whose negatives are drawn, "
+        "in any number that is asked for; expected under_sample or class_weight",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events", "popularity_negatives": 9}}},
+        "ranking.samples.popularity_negatives: found 9 with samples of kind events, whose negatives are rows of the "
+        "log; expected 0, or kind: candidates",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events", "logq": True}}},
+        "ranking.samples.logq: found true with samples of kind events: negatives_per_positive corrects by itself; "
+        "leave it out",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"candidate_negatives": 0, "logq": True}}},
+        "ranking.samples.logq: found true with candidate_negatives: 0: positives are candidates, and no other "
+        "candidate could be drawn; expected candidate_negatives of at least 1",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"logq": True}, "loss": "bce + lambdarank"}},
+        "ranking.samples.logq: found true with lambdarank at ranking.loss, expected bce, softmax, infonce, ranknet, "
+        "bpr, at a temperature of 1: only scores that are logarithms of chances can be corrected for other chances",
+    ),
+    (
+        {"ranking": {"model": {"kind": "lambdamart"}, "samples": {"logq": True}}},
+        "ranking.samples.logq: found true with lambdamart, whose scores are no log-odds; leave it out, or use gbdt",
+    ),
+    (
+        {"ranking": {"model": {"kind": "ple"}, "samples": {"logq": True}, "tasks": TASKS}},
+        "ranking.samples.logq: found true with ranking.tasks: negatives are drawn among what is no positive of "
+        "data.positive, and tasks have others; leave it out",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "ple"}, "samples": BALANCED, "tasks": TASKS}},
+        "ranking.samples.negatives_per_positive: found 4 with ranking.tasks: each has positives of its own, and no "
+        "ratio could be corrected for all; leave it out",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": BALANCED, "loss": "mse"}},
+        "ranking.samples.negatives_per_positive: found 4 with mse at ranking.loss: scores are labels there, and "
+        "another ratio means other labels; leave it out, or use bce",
+    ),
+    (
+        {
+            **ROWS,
+            "data.interactions.request_id": "request",
+            "ranking": {"model": {"kind": "fm"}, "samples": {**BALANCED, "imbalance": "over_sample"}},
+        },
+        "ranking.samples.imbalance: found over_sample with data.interactions.request_id: an item would be in a list "
+        "several times; expected class_weight, which says the same",
+    ),
+    (
         {"ranking": {"model": {"kind": "deepfm"}, "tasks": TASKS}},
         "ranking.tasks: found tasks, but deepfm learns one; expected a model of shared_bottom, mmoe, ple, esmm",
     ),
@@ -350,6 +410,8 @@ def test_a_configuration_that_contradicts_itself_is_refused(load, changes, messa
             "data.interactions.request_id": "request",
             "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events"}, "loss": "bce + 0.1 * lambdarank"},
         },
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": {**BALANCED, "imbalance": "over_sample"}}},
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"logq": True}, "loss": "bce + 0.5 * softmax"}},
         {"ranking": {"model": {"kind": "fm"}, "loss": [{"kind": "hinge", "hardest": 5}, "0.5 * mse"]}},
     ],
 )
