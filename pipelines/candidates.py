@@ -100,7 +100,9 @@ class GroupedRequests:
     def save(self, folder: Path) -> None:
         """Writes everything into a folder, which is made."""
         self.requests.save(folder / "requests")
-        save_arrays(folder / "groups", {"codes": self.groups.codes, "labels": self.groups.labels})
+        groups = {"codes": self.groups.codes, "labels": self.groups.labels}
+        drawn = {} if self.groups.from_catalogue is None else {"from_catalogue": self.groups.from_catalogue}
+        save_arrays(folder / "groups", {**groups, **drawn})
         save_arrays(folder / "route", self.route)
         save_arrays(folder / "tasks", self.tasks)
         given = {"weight": self.weight, "offset": self.offset}

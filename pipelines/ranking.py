@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from recsys.metrics.classification import auc
 from recsys.metrics.ranking import ndcg_at_k
 from recsys.ranking.configs import RankingConfig
 from recsys.ranking.registry import ranker_modules
+from recsys.ranking.settings.samples import SYNTHETIC
 from recsys.ranking.settings.trees import TreeSettings
 from recsys.scoring.calibration import Calibration, fit_calibration
 from recsys.scoring.onnx import OnnxScorer
@@ -58,6 +59,8 @@ def stage(config: Config) -> Stage:
         modules=(
             "pipelines.ranking",
             "recsys.release.export",
+            "recsys.training.mining",
+            "recsys.training.oversampling",
             "recsys.training.trainer",
             *ranker_modules(config.ranking.model),
         ),
@@ -84,6 +87,7 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
     fitting, _ = _samples(config, ranking, context, features, spec, "train")
+    fitting = _with_synthetic(ranking, fitting, context.seed)
     validation, requests = _samples(config, ranking, context, features, spec, "valid")
     judge = _judge(ranking)
     again = joined(fitting, validation) if config.refit == "all" else None
@@ -102,6 +106,17 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     if calibration is not None:
         _write_json(context.folder / CALIBRATION, calibration.to_json())
     return {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+
+
+def _with_synthetic(ranking: RankingConfig, samples: "Samples", seed: int) -> "Samples":
+    """With the positives that are made up, if any are to be."""
+    from recsys.training.oversampling import synthetic_positives
+
+    settings = ranking.samples
+    if settings.negatives_per_positive is None or settings.imbalance not in SYNTHETIC:
+        return samples
+    kind: Literal["smote", "adasyn"] = "smote" if settings.imbalance == "smote" else "adasyn"
+    return synthetic_positives(samples, kind, settings.negatives_per_positive, seed=seed)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
@@ -184,6 +199,7 @@ def _fitted(
 ) -> "tuple[Ranker, TrainResult]":
     """A freshly drawn ranker, trained."""
     from recsys.ranking.registry import build_ranker
+    from recsys.training.mining import HardNegatives
     from recsys.training.trainer import seeded, train
 
     with seeded(context.seed):
@@ -191,7 +207,9 @@ def _fitted(
     model.fit_inputs(samples)
     loss = _objective(ranking, model)
     stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
-    run = partial(train, model, loss, samples, ranking.training, seed=context.seed, log=log)
+    hard = ranking.samples.hard_negatives
+    source = HardNegatives(samples, model, hard) if hard else samples
+    run = partial(train, model, loss, source, ranking.training, seed=context.seed, log=log)
     return model, run(validate=validate, checkpoints=stand)
 
 
@@ -221,7 +239,8 @@ def _samples(
     codes, labels = grouped.groups.codes, grouped.labels
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
     size, pool = ranking.training.batch_size, ranking.samples.length_pool
-    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool, grouped.offset)
+    unmined = grouped.groups.from_catalogue
+    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool, grouped.offset, unmined)
     return samples, grouped.requests
 
 

@@ -87,8 +87,10 @@ def test_the_threshold_of_validation_is_reported_on_the_test_window_and_travels_
     assert [item.probability for item in items] == pytest.approx([1 / (1 + np.exp(-item.score)) for item in items])
 
 
-def test_rows_that_were_left_out_are_made_up_for(ran):
-    metrics, funnel = ran("ranking.samples.negatives_per_positive=1", "ranking.threshold=f1", "refit=all")
+@pytest.mark.parametrize("how", ["under_sample", "smote"])
+def test_another_ratio_leaves_probabilities_as_they_are(ran, how):
+    ratio = ("ranking.samples.negatives_per_positive=1", f"ranking.samples.imbalance={how}")
+    metrics, funnel = ran(*ratio, "ranking.threshold=f1", "ranking.training.epochs=20", "refit=all")
     chances = served(funnel)
     assert np.mean(list(chances.values())) == pytest.approx(RATE.mean(), abs=0.03)
     assert metrics["ranker/calibration_error"] < 0.1
@@ -126,6 +128,19 @@ def test_drawn_candidates_know_their_chance(log, monkeypatch):
     # What is met more often is drawn more often, and is made up for less.
     met = [above[far == item].mean() for item in range(ITEMS) if (far == item).any()]
     assert np.ptp(met) > 0.1
+
+
+def test_a_ranker_learns_from_hard_negatives_and_is_fitted_again(log, monkeypatch):
+    monkeypatch.chdir(log)
+    drawn = ["kind=candidates", "uniform_negatives=3", "hard_negatives=1"]
+    given = [*(f"ranking.samples.{setting}" for setting in drawn), "ranking.training.epochs=4", "refit=all"]
+    result = run_pipeline(
+        load_settings(Config, "clicks.yaml", overrides=[*given, "fusion={per_route: 8, candidates: 8}"])
+    )
+    train = GroupedRequests.load(result.artifacts["candidates"].folder / "train")
+    assert train.groups.from_catalogue[:, -3:].any()
+    assert not train.groups.from_catalogue[:, :-3].any()
+    assert result.artifacts["ranking"].metrics["epochs"] == 4
 
 
 @pytest.mark.parametrize("kind", ["platt", "isotonic"])

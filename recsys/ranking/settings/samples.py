@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from recsys.problems import Problem, Problems
 from recsys.settings import Settings
 
-__all__ = ["SamplesConfig", "WeightsConfig"]
+__all__ = ["SYNTHETIC", "SamplesConfig", "WeightsConfig"]
 
 
 class WeightsConfig(Settings):
@@ -45,10 +45,13 @@ class SamplesConfig(Settings):
     """They are drawn in proportion to that count to this power; 0: evenly among what was met, 1: as often as met."""
     negatives_per_positive: PositiveFloat | None = None
     """The ratio to bring the classes to, by `imbalance`; `null`: they stay as they come."""
-    imbalance: Literal["under_sample", "over_sample", "class_weight"] = "under_sample"
+    imbalance: Literal["under_sample", "over_sample", "class_weight", "smote", "adasyn"] = "under_sample"
     """How the ratio is reached: negatives are left out at random (of `candidates`, in each group), positives are
-    repeated, or positives weigh more. Log-odds are corrected for it; for what is left out of `candidates`, by `logq`.
-    """
+    repeated, weigh more, or are made up between others (`smote`, `adasyn`), for which all inputs must be numbers.
+    Log-odds are corrected for it; for what is left out of `candidates`, by `logq`."""
+    hard_negatives: NonNegativeInt = 0
+    """Of a group's negatives, only so many teach in an epoch: those that the ranker scores highest when it begins, and
+    beside them all that were drawn from the catalogue; 0: all teach."""
     logq: bool = False
     """Correct scores of `candidates` in training by the logarithm of the chance that each is drawn as a negative."""
     per: Literal["window", "event"] = "window"
@@ -86,6 +89,9 @@ class SamplesConfig(Settings):
                 "that is asked for; expected under_sample or class_weight",
                 at=("imbalance",),
             )
+        if self.imbalance in SYNTHETIC and self.weights != WeightsConfig():
+            what = f"found weights with {self.imbalance}: what is made up has no age, value or place; leave them out"
+            yield Problem(what, at=("weights",))
         if self.logq and self.kind == "events":
             what = "found true with samples of kind events: negatives_per_positive corrects by itself"
             yield Problem(f"{what}; leave it out", at=("logq",))
@@ -95,6 +101,13 @@ class SamplesConfig(Settings):
                 "drawn; expected candidate_negatives of at least 1",
                 at=("logq",),
             )
+        if self.logq and self.hard_negatives:
+            what = (
+                "with logq, which corrects for chances, and the hardest are not left to chance; leave one of them out"
+            )
+            yield Problem(f"found {self.hard_negatives} {what}", at=("hard_negatives",))
 
 
+SYNTHETIC = ("smote", "adasyn")
+"""Ways to a ratio that make positives up."""
 _CATALOGUE = ("uniform_negatives", "popularity_negatives")

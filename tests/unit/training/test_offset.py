@@ -1,6 +1,7 @@
 """Samples that are no picture of the world, and scores that are: predicted and true rates, corrected and not."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from recsys.ranking.settings.trees import GBDTConfig, GBDTLRConfig
 from recsys.ranking.trees.fit import fit_trees
 from recsys.training.batches import Samples, joined
 from recsys.training.config import TrainingConfig
+from recsys.training.oversampling import synthetic_positives
 from recsys.training.trainer import predict, seeded, train
 
 N, RATIO, STEPS = 20_000, 1.0, 600
@@ -68,6 +70,14 @@ def test_a_network_predicts_the_true_rate_from_balanced_samples(how):
     rows, weight, gained = drawn(how)
     assert rate_of(samples(rows, weight, gained)) == pytest.approx(RATE, rel=0.15)
     assert rate_of(samples(rows, weight)) > 8 * RATE
+
+
+@pytest.mark.parametrize("kind", ["smote", "adasyn"])
+def test_made_up_positives_are_made_up_for(kind):
+    """Roughly: what is made up is no draw from the positives, only like them."""
+    given = synthetic_positives(samples(), kind, RATIO, seed=0)
+    assert rate_of(given) == pytest.approx(RATE, rel=0.5)
+    assert rate_of(replace(given, offset=None)) > 8 * RATE
 
 
 @pytest.mark.parametrize("backend", ["lightgbm", "xgboost"])
