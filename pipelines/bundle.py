@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipelines.candidates import load_fusion, load_routes
 from pipelines.inputs import Features, Log
+from pipelines.ranking import CALIBRATION
 from pipelines.recall import WINDOWS, served
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.bundle.format import Policy
@@ -21,6 +22,7 @@ from recsys.funnel.candidates import CandidateGenerator
 from recsys.funnel.parts import FunnelParts, Ranker
 from recsys.ranking.configs import RankingConfig
 from recsys.release.build import BundleInfo, build_bundle
+from recsys.scoring.calibration import Calibration
 from recsys.scoring.registry import load_scorer
 from recsys.scoring.tasks import Tasks
 from recsys.settings import content_hash
@@ -79,7 +81,9 @@ def _ranker(ranking: RankingConfig, folder: Path) -> Ranker:
     fields = tuple(Field(**field) for field in spec["fields"])
     powers = tuple(task.score for task in ranking.tasks.values())
     tasks = Tasks(tuple(ranking.tasks), powers) if ranking.tasks else None
-    return Ranker(load_scorer(folder / "scorer"), InputSpec(fields, int(spec["history_length"])), tasks)
+    told = folder / CALIBRATION
+    calibration = Calibration.from_json(json.loads(told.read_text(encoding="utf-8"))) if told.exists() else None
+    return Ranker(load_scorer(folder / "scorer"), InputSpec(fields, int(spec["history_length"])), tasks, calibration)
 
 
 def _titles(config: Config, log: Log, dataset: Dataset) -> pa.Array:

@@ -1,6 +1,7 @@
 """`candidates`: fusion weights, and the labelled items the ranker trains on and is validated on."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -20,7 +21,15 @@ from pipelines.inputs import (
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.bundle.format import FusionSpec, Policy
 from recsys.config import Config
-from recsys.data.sampling import Groups, last_of_pairs, sample_groups, sample_weights
+from recsys.data.imbalance import balancing_weight, gained_log_odds, over_sampled, under_sampled
+from recsys.data.sampling import (
+    Groups,
+    last_of_pairs,
+    popularity_chances,
+    sample_groups,
+    sample_weights,
+    thinned,
+)
 from recsys.data.split import RANK, RECALL, VALID
 from recsys.data.tables import Dataset
 from recsys.errors import DataError
@@ -72,6 +81,8 @@ class GroupedRequests:
         route: `route.*` arrays `(Q, G)`; none for labelled rows of the log.
         tasks: by task, `(Q, G)` float32 labels; none where there is one task, whose labels are those of the groups.
         weight: `(Q, G)` how much each counts; `None`: all count the same.
+        offset: `(Q, G)` by how much the log-odds of a positive among the samples are above those in the world; `None`:
+            they are the same, or nobody asked.
     """
 
     requests: Requests
@@ -79,6 +90,7 @@ class GroupedRequests:
     route: dict[str, np.ndarray[Any, Any]]
     tasks: dict[str, np.ndarray[Any, Any]]
     weight: NDArray[np.float32] | None = None
+    offset: NDArray[np.float32] | None = None
 
     @property
     def labels(self) -> NDArray[np.float32]:
@@ -88,18 +100,20 @@ class GroupedRequests:
     def save(self, folder: Path) -> None:
         """Writes everything into a folder, which is made."""
         self.requests.save(folder / "requests")
-        save_arrays(folder / "groups", {"codes": self.groups.codes, "labels": self.groups.labels})
+        groups = {"codes": self.groups.codes, "labels": self.groups.labels}
+        drawn = {} if self.groups.from_catalogue is None else {"from_catalogue": self.groups.from_catalogue}
+        save_arrays(folder / "groups", {**groups, **drawn})
         save_arrays(folder / "route", self.route)
         save_arrays(folder / "tasks", self.tasks)
-        save_arrays(folder / "weight", {} if self.weight is None else {"weight": self.weight})
+        given = {"weight": self.weight, "offset": self.offset}
+        save_arrays(folder / "given", {name: values for name, values in given.items() if values is not None})
 
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Reads what `save` wrote."""
         groups = Groups(**load_arrays(folder / "groups"))
         route, tasks = load_arrays(folder / "route"), load_arrays(folder / "tasks")
-        weight = load_arrays(folder / "weight").get("weight")
-        return cls(Requests.load(folder / "requests"), groups, route, tasks, weight)
+        return cls(Requests.load(folder / "requests"), groups, route, tasks, **load_arrays(folder / "given"))
 
 
 def load_routes(config: Config, context: StageContext, phase: str, features: Features) -> dict[str, Retriever]:
@@ -190,7 +204,11 @@ class _Work:
         requests, queries = requests.take(kept), queries.take(kept)
         candidates, labels = candidates.take(kept), labels[kept]
         groups = self._sample(requests, queries, candidates, labels)
-        return self._labelled(window, requests, groups, self._route(queries, groups.codes, candidates))
+        grouped = self._labelled(window, requests, groups, self._route(queries, groups.codes, candidates))
+        if self.config.ranking is not None and self.config.ranking.samples.logq:
+            assert groups.chance is not None
+            grouped = replace(grouped, offset=np.where(groups.codes >= 0, -np.log(groups.chance), np.float32(0)))
+        return self._balanced(grouped)
 
     def _labelled(
         self, window: int, requests: Requests, groups: Groups, route: dict[str, np.ndarray[Any, Any]]
@@ -206,6 +224,20 @@ class _Work:
         tasks = {name: (where(reached) >= 0).astype(np.float32) for name, reached in positives.items()}
         weight = self._weight(requests, groups, where(self.log.events.positive))
         return GroupedRequests(requests, groups, route, tasks, weight)
+
+    def _balanced(self, grouped: GroupedRequests) -> GroupedRequests:
+        """Positives weigh more, if they are to."""
+        assert self.config.ranking is not None
+        samples = self.config.ranking.samples
+        if samples.imbalance != "class_weight" or samples.negatives_per_positive is None:
+            return grouped
+        groups = grouped.groups
+        positive = groups.labels > 0
+        factor = balancing_weight(positive[groups.codes >= 0], samples.negatives_per_positive)
+        weight = np.ones(positive.shape, np.float32) if grouped.weight is None else grouped.weight
+        offset = np.zeros(positive.shape, np.float32) if grouped.offset is None else grouped.offset
+        heavier = np.where(positive, weight * np.float32(factor), weight)
+        return replace(grouped, weight=heavier, offset=offset + np.float32(math.log(factor)))
 
     def _weight(self, requests: Requests, groups: Groups, members: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """How much each item of a group counts, of `(Q, G)` the event that it comes from, −1 if from none."""
@@ -237,16 +269,22 @@ class _Work:
         self, requests: Requests, queries: QueryBatch, candidates: Candidates, labels: np.ndarray[Any, Any]
     ) -> Groups:
         assert self.config.ranking is not None
-        samples = self.config.ranking.samples
-        return sample_groups(
+        samples, rng = self.config.ranking.samples, np.random.default_rng(self.context.seed)
+        met = np.bincount(self.log.fitted_on((RECALL,)).items, minlength=len(self.log.items))
+        groups = sample_groups(
             candidates.codes,
             labels,
             np.concatenate([withheld(queries, self.policy), requests.padded_positives()], axis=1),
             candidate_negatives=samples.candidate_negatives,
             uniform_negatives=samples.uniform_negatives,
             n_items=len(self.log.items),
-            rng=np.random.default_rng(self.context.seed),
+            rng=rng,
+            popularity_negatives=samples.popularity_negatives,
+            popularity=popularity_chances(met, samples.popularity_power) if samples.popularity_negatives else None,
         )
+        if samples.negatives_per_positive is None or samples.imbalance != "under_sample":
+            return groups
+        return thinned(groups, samples.negatives_per_positive, rng)
 
     def _route(
         self, queries: QueryBatch, codes: Codes | None, candidates: Candidates
@@ -257,11 +295,26 @@ class _Work:
 
     def rows(self) -> tuple[GroupedRequests, GroupedRequests]:
         """The labelled rows of the training windows and of the valid window: those of a list are one request."""
-        return self._rows((RECALL, RANK)), self._rows((VALID,))
+        known = labelled_rows(self.log, (RECALL, RANK), self.context.inputs["ingest"])
+        at = known[self._resampled(self.log.events.positive[known])]
+        gained = gained_log_odds(self.log.events.positive[known], self.log.events.positive[at])
+        train = self._rows(at)
+        if gained:
+            train = replace(train, offset=np.full(train.groups.codes.shape, gained, np.float32))
+        return self._balanced(train), self._rows(labelled_rows(self.log, (VALID,), self.context.inputs["ingest"]))
 
-    def _rows(self, windows: tuple[int, ...]) -> GroupedRequests:
+    def _resampled(self, positive: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Positions of the rows that teach, some of them more than once."""
+        assert self.config.ranking is not None
+        samples, rng = self.config.ranking.samples, np.random.default_rng(self.context.seed)
+        how = {"under_sample": under_sampled, "over_sample": over_sampled}.get(samples.imbalance)
+        if samples.negatives_per_positive is None or how is None:
+            return np.arange(len(positive))
+        return how(positive, samples.negatives_per_positive, rng)
+
+    def _rows(self, at: NDArray[np.int64]) -> GroupedRequests:
+        """Rows of the log at these positions, ascending, as requests."""
         events, ingested = self.log.events, self.context.inputs["ingest"]
-        at = labelled_rows(self.log, windows, ingested)
         requests, members = list_requests(events, self.histories, at, lists(ingested, at))
         if members.shape[1] > _LONGEST:
             longest = int(np.argmax((members >= 0).sum(axis=1)))

@@ -73,7 +73,7 @@ def _run(config: Config, context: StageContext) -> Metrics:
     if config.ranking is not None and config.ranking.samples.kind == "events":
         at = labelled_rows(log, (TEST,), context.inputs["ingest"])
         logits = funnel.score_rows(asked(row_requests(log.events, histories, at)), log.events.item[at][:, None])[:, 0]
-        rows = evaluate_rows(log.events.positive[at], logits, log.events.user[at])
+        rows = evaluate_rows(log.events.positive[at], logits, log.events.user[at], ranker=funnel.parts.ranker)
     rows_of_tasks = {} if config.ranking is None else _tasks(config, log, context, funnel, requests, asked)
     rng = np.random.default_rng(context.seed)
     truth = None if config.evaluation.oracle is None else _truth(Path(config.evaluation.oracle), log)
@@ -123,8 +123,9 @@ def _task_rows(
 ) -> dict[str, RowMetrics]:
     real, logits = codes >= 0, funnel.task_logits(queries, codes)
     groups = np.broadcast_to(users[:, None], codes.shape)[real]
+    judged = partial(evaluate_rows, ranker=funnel.parts.ranker, source=source)
     return {
-        name: evaluate_rows(own[real], logits[..., task][real], groups, source=source)
+        name: judged(own[real], logits[..., task][real], groups, task=task)
         for task, (name, own) in enumerate(labels.items())
     }
 

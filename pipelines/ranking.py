@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,12 @@ from recsys.metrics.classification import auc
 from recsys.metrics.ranking import ndcg_at_k
 from recsys.ranking.configs import RankingConfig
 from recsys.ranking.registry import ranker_modules
+from recsys.ranking.settings.samples import SYNTHETIC
 from recsys.ranking.settings.trees import TreeSettings
+from recsys.scoring.calibration import Calibration, fit_calibration
 from recsys.scoring.onnx import OnnxScorer
 from recsys.scoring.registry import save_scorer
+from recsys.scoring.thresholds import best_threshold
 
 if TYPE_CHECKING:
     from recsys.losses.base import Objective
@@ -34,7 +37,10 @@ if TYPE_CHECKING:
     from recsys.training.batches import Samples
     from recsys.training.trainer import TrainResult, Validation
 
-__all__ = ["model_inputs", "stage"]
+__all__ = ["CALIBRATION", "model_inputs", "stage"]
+
+CALIBRATION = "calibration.json"
+"""What scores say of probabilities, in this stage's output, where that is asked for."""
 
 Scores = NDArray[np.float32]
 Figures = Callable[[Scores], dict[str, float]]
@@ -53,6 +59,8 @@ def stage(config: Config) -> Stage:
         modules=(
             "pipelines.ranking",
             "recsys.release.export",
+            "recsys.training.mining",
+            "recsys.training.oversampling",
             "recsys.training.trainer",
             *ranker_modules(config.ranking.model),
         ),
@@ -79,6 +87,7 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
     fitting, _ = _samples(config, ranking, context, features, spec, "train")
+    fitting = _with_synthetic(ranking, fitting, context.seed)
     validation, requests = _samples(config, ranking, context, features, spec, "valid")
     judge = _judge(ranking)
     again = joined(fitting, validation) if config.refit == "all" else None
@@ -88,19 +97,51 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
 
     path = context.scratch / "model.onnx"
     if isinstance(ranking.model, TreeSettings):
-        metrics = _grown(ranking, ranking.model, spec, (fitting, validation, again), context, figures, path)
+        metrics, scores = _grown(ranking, ranking.model, spec, (fitting, validation, again), context, figures, path)
     else:
-        metrics = _trained(ranking, spec, (fitting, validation, again), context, figures, path)
+        metrics, scores = _trained(ranking, spec, (fitting, validation, again), context, figures, path)
     save_scorer(OnnxScorer(path), context.folder / "scorer")
-    text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
-    (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
+    _write_json(context.folder / "inputs.json", asdict(spec))
+    calibration = _calibrated(ranking, scores, validation)
+    if calibration is not None:
+        _write_json(context.folder / CALIBRATION, calibration.to_json())
     return {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+
+
+def _with_synthetic(ranking: RankingConfig, samples: "Samples", seed: int) -> "Samples":
+    """With the positives that are made up, if any are to be."""
+    from recsys.training.oversampling import synthetic_positives
+
+    settings = ranking.samples
+    if settings.negatives_per_positive is None or settings.imbalance not in SYNTHETIC:
+        return samples
+    kind: Literal["smote", "adasyn"] = "smote" if settings.imbalance == "smote" else "adasyn"
+    return synthetic_positives(samples, kind, settings.negatives_per_positive, seed=seed)
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def _calibrated(ranking: RankingConfig, scores: Scores, validation: "Samples") -> Calibration | None:
+    """What validation scores say of probabilities, task by task, and from where on they are a yes."""
+    if ranking.calibration == "none" and ranking.threshold == "none":
+        return None
+    real = validation.mask
+    several = zip(*(np.moveaxis(np.atleast_3d(v), 2, 0) for v in (scores, validation.labels)), strict=True)
+    rows = [(own[real], labels[real]) for own, labels in several]
+    maps = tuple(fit_calibration(ranking.calibration, *row) for row in rows)
+    if ranking.threshold == "none":
+        return Calibration(maps)
+    chances = Calibration(maps).probabilities(np.stack([own for own, _ in rows], axis=-1))
+    found = (best_threshold(ranking.threshold, rows[task][1], chances[:, task]) for task in range(len(rows)))
+    return Calibration(maps, tuple(found))
 
 
 def _trained(
     ranking: RankingConfig, spec: InputSpec, parts: _Parts, context: StageContext, figures: Figures, path: Path
-) -> Metrics:
-    """Trains a network and writes its graph."""
+) -> tuple[Metrics, Scores]:
+    """Trains a network and writes its graph; gives its figures, and its scores of what validates."""
     from recsys.release.export import export_onnx
     from recsys.training.trainer import predict
 
@@ -108,13 +149,14 @@ def _trained(
     model, result = _fitted(
         ranking, spec, fitting, context, context.log, lambda model: figures(predict(model, validation))
     )
+    scores = predict(model, validation)
     if both is not None:
         # The best number of epochs is settled: the valid window may teach, too.
         settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
         again = ranking.model_copy(update={"training": settled})
         model, _ = _fitted(again, spec, both, context, lambda what, *at: context.log(f"refit/{what}", *at), None)
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
-    return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
+    return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}, scores
 
 
 def _grown(
@@ -125,8 +167,8 @@ def _grown(
     context: StageContext,
     figures: Figures,
     path: Path,
-) -> Metrics:
-    """Grows trees and writes their graph."""
+) -> tuple[Metrics, Scores]:
+    """Grows trees and writes their graph; gives its figures, and its scores of what validates."""
     from recsys.ranking.trees.fit import fit_trees
 
     def judge(scores: Scores, trees: int) -> float:
@@ -138,12 +180,13 @@ def _grown(
     fitting, validation, both = parts
     grow = partial(fit_trees, seed=context.seed, threads=ranking.training.threads)
     grown = grow(model, spec, fitting, validation=validation, judge=judge)
-    best = next(iter(figures(grown.scores(validation)).values()))
+    scores = grown.scores(validation)
+    best = next(iter(figures(scores).values()))
     if both is not None:
         # The best number of trees is settled: the valid window may teach, too.
         grown = grow(model.model_copy(update={"trees": grown.trees}), spec, both)
     path.write_bytes(grown.graph)
-    return {"best": best, "trees": grown.trees}
+    return {"best": best, "trees": grown.trees}, scores
 
 
 def _fitted(
@@ -156,6 +199,7 @@ def _fitted(
 ) -> "tuple[Ranker, TrainResult]":
     """A freshly drawn ranker, trained."""
     from recsys.ranking.registry import build_ranker
+    from recsys.training.mining import HardNegatives
     from recsys.training.trainer import seeded, train
 
     with seeded(context.seed):
@@ -163,7 +207,9 @@ def _fitted(
     model.fit_inputs(samples)
     loss = _objective(ranking, model)
     stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
-    run = partial(train, model, loss, samples, ranking.training, seed=context.seed, log=log)
+    hard = ranking.samples.hard_negatives
+    source = HardNegatives(samples, model, hard) if hard else samples
+    run = partial(train, model, loss, source, ranking.training, seed=context.seed, log=log)
     return model, run(validate=validate, checkpoints=stand)
 
 
@@ -193,7 +239,8 @@ def _samples(
     codes, labels = grouped.groups.codes, grouped.labels
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
     size, pool = ranking.training.batch_size, ranking.samples.length_pool
-    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool)
+    unmined = grouped.groups.from_catalogue
+    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool, grouped.offset, unmined)
     return samples, grouped.requests
 
 

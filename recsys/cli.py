@@ -383,6 +383,7 @@ def recommend(
     if as_json:
         items = [
             {"rank": i.rank, "item_id": i.item_id, "title": i.title, "score": i.score}
+            | ({} if i.probability is None else {"probability": i.probability})
             | ({"routes": dict(i.routes)} if explain else {})
             for i in response.items
         ]

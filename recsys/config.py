@@ -10,9 +10,11 @@ from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, Sp
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig, chosen_features
-from recsys.losses.config import BCELoss, LossConfig, needing_groups
-from recsys.problems import Problem, Problems, unknown
+from recsys.losses.config import BCELoss, LossConfig, loss_terms, needing_groups
+from recsys.problems import Problem, Problems, dotted, unknown
 from recsys.ranking.configs import MULTI_TASK, TREES, RankerConfig, RankingConfig, WideDeepConfig
+from recsys.ranking.settings.samples import SYNTHETIC
+from recsys.ranking.settings.sequences import SequenceSettings
 from recsys.recall.configs import RouteConfig
 from recsys.recall.settings.base import LogFacts
 from recsys.retrieval.config import FusionConfig
@@ -290,6 +292,94 @@ def _check_weights_of_samples(config: Config) -> Iterator[Problem]:
         yield Problem("found true, but data.interactions.propensity is null; name the column", at=(*at, "propensity"))
 
 
+def _check_imbalance(config: Config) -> Iterator[Problem]:
+    ranking = config.ranking
+    if ranking is None or ranking.samples.negatives_per_positive is None:
+        return
+    samples, at = ranking.samples, ("ranking", "samples", "negatives_per_positive")
+    if samples.kind == "candidates" and samples.imbalance == "under_sample":
+        return
+    found = f"found {samples.negatives_per_positive:g}"
+    if ranking.tasks:
+        what = (
+            "with ranking.tasks: each has positives of its own, and no ratio could be corrected for all; leave it out"
+        )
+        yield Problem(f"{found} {what}", at=at)
+    for where, loss in _losses(ranking):
+        if any(term.kind == "mse" for term in loss_terms(loss)):
+            what = f"with mse at {dotted(where)}: scores are labels there, and another ratio means other labels"
+            yield Problem(f"{found} {what}; leave it out, or use bce", at=at)
+    if samples.imbalance in ("over_sample", *SYNTHETIC) and config.data.interactions.request_id is not None:
+        yield Problem(
+            f"found {samples.imbalance} with data.interactions.request_id: nobody was shown such lists; expected "
+            "class_weight, which says the same",
+            at=("ranking", "samples", "imbalance"),
+        )
+    if samples.imbalance in SYNTHETIC:
+        yield from _check_numbers(config, ranking)
+
+
+def _check_numbers(config: Config, ranking: RankingConfig) -> Iterator[Problem]:
+    """What lies between two rows must be a row."""
+    at: KeyPath = ("ranking", "samples", "imbalance")
+    model, kind = ranking.model, ranking.samples.imbalance
+    if isinstance(model, SequenceSettings) and config.features.history.fields:
+        what = f"found {kind} with {model.kind}, which reads a history: half way between two histories is nothing"
+        yield Problem(f"{what}; use class_weight, or a ranker that reads none", at=at)
+    for side in get_args(TableSide):
+        for name, transform in chosen_features(config.features, config.data, side).items():
+            field = f"{side}.{name}"
+            read = field not in model.exclude and (model.fields is None or field in model.fields)
+            if read and transform.kind not in _NUMBERS:
+                yield Problem(
+                    f"found {kind}, but the ranker reads {field}, which is {transform.kind}: half way between two "
+                    "categories is nothing; name it in ranking.model.exclude, or use class_weight",
+                    at=at,
+                )
+
+
+_NUMBERS = ("standard", "min_max", "log")
+"""Transforms that give numbers."""
+
+
+_LIKELIHOODS = ("bce", "softmax", "infonce", "ranknet", "bpr")
+"""Losses whose scores can be corrected for how samples were drawn."""
+
+
+def _check_logq(config: Config) -> Iterator[Problem]:
+    ranking, at = config.ranking, ("ranking", "samples", "logq")
+    if ranking is None or not ranking.samples.logq:
+        return
+    if ranking.tasks:
+        what = "found true with ranking.tasks: negatives are drawn among what is no positive of data.positive"
+        yield Problem(f"{what}, and tasks have others; leave it out", at=at)
+    if ranking.model.kind == "lambdamart":
+        yield Problem("found true with lambdamart, whose scores are no log-odds; leave it out, or use gbdt", at=at)
+    for where, loss in _losses(ranking):
+        for term in loss_terms(loss):
+            if term.kind not in _LIKELIHOODS or getattr(term, "temperature", 1.0) != 1.0:
+                yield Problem(
+                    f"found true with {term.kind} at {dotted(where)}, expected {', '.join(_LIKELIHOODS)}, at a "
+                    "temperature of 1: only scores that are logarithms of chances can be corrected for other chances",
+                    at=at,
+                )
+
+
+def _check_hard_negatives(config: Config) -> Iterator[Problem]:
+    ranking = config.ranking
+    if ranking is None or not ranking.samples.hard_negatives:
+        return
+    found, at = f"found {ranking.samples.hard_negatives}", ("ranking", "samples", "hard_negatives")
+    if ranking.samples.kind == "events" and config.data.interactions.request_id is None:
+        what = "with samples of kind events, but data.interactions.request_id is null: every row is a group of its own"
+        yield Problem(f"{found} {what}; name the column, or use candidates", at=at)
+    if ranking.model.kind in TREES:
+        yield Problem(f"{found} with {ranking.model.kind}, which has no epochs to mine for; leave it out", at=at)
+    if ranking.tasks:
+        what = "with ranking.tasks: what is a negative of one may be a positive of another"
+        yield Problem(f"{found} {what}; leave it out", at=at)
+
+
 def _losses(ranking: RankingConfig) -> Iterator[tuple[KeyPath, LossConfig]]:
     """Every loss that is named, and where."""
     yield ("ranking", "loss"), ranking.loss
@@ -362,6 +452,9 @@ _CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_history,
     _check_samples,
     _check_weights_of_samples,
+    _check_imbalance,
+    _check_logq,
+    _check_hard_negatives,
     _check_tasks,
     _check_ranker_fields,
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.stage import Stage
     from pipelines.store import Artifact
     from recsys.funnel.explain import Explanation, Place
-    from recsys.funnel.requests import Response
+    from recsys.funnel.requests import Recommendation, Response
 
 __all__ = [
     "DownloadDisplay",
@@ -75,16 +75,25 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, rig
 
 
 def print_recommendations(response: "Response", *, explain: bool) -> None:
-    """Rank, item, title and score of every item, and with `explain` the rank in each route that found it."""
+    """Rank, item, title, score and probability of every item, and with `explain` its rank in each route that found it.
+
+    Probabilities are those of a bundle with calibration.
+    """
     routes = sorted({name for item in response.items for name in item.routes})
-    columns = ["rank", "item", "title", "score", *(["found by"] if explain else [])]
+    told = any(item.probability is not None for item in response.items)
+    columns = ["rank", "item", "title", "score", *(["probability"] if told else []), *(["found by"] if explain else [])]
     rows: list[list[object]] = []
     for item in response.items:
         found = ", ".join(f"{name} #{item.routes[name]}" for name in routes if name in item.routes)
-        rows.append(
-            [item.rank, item.item_id, item.title or "", f"{item.score:.4f}", *([found or "—"] if explain else [])]
-        )
-    print_table(columns, rows, right=["rank", "score"])
+        row = [item.rank, item.item_id, item.title or "", f"{item.score:.4f}"]
+        rows.append([*row, *([_chances(item)] if told else []), *([found or "—"] if explain else [])])
+    print_table(columns, rows, right=["rank", "score", "probability"])
+
+
+def _chances(item: "Recommendation") -> str:
+    if isinstance(item.probability, Mapping):
+        return ", ".join(f"{task} {chance:.4f}" for task, chance in item.probability.items())
+    return "" if item.probability is None else f"{item.probability:.4f}"
 
 
 def print_explanation(explanation: "Explanation", *, item: str, k: int) -> None:

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Groups", "last_of_pairs", "sample_groups", "sample_weights"]
+__all__ = ["Groups", "last_of_pairs", "popularity_chances", "sample_groups", "sample_weights", "thinned"]
 
 Codes = NDArray[np.int32]
 Bool = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,21 +19,27 @@ class Groups:
     Attributes:
         codes: `(Q, G)` item codes, −1 where a group is shorter.
         labels: `(Q, G)` float32, 1 for positives.
+        chance: `(Q, G)` that the item would be in the group if it was no positive; `None`: every one would be.
+        from_catalogue: `(Q, G)` whether it is a negative drawn from the catalogue; `None`: none is.
     """
 
     codes: Codes
-    labels: NDArray[np.float32]
+    labels: Floats
+    chance: Floats | None = None
+    from_catalogue: Bool | None = None
 
 
 def sample_groups(
     codes: Codes,
-    labels: NDArray[np.float32],
+    labels: Floats,
     withheld: Codes,
     *,
     candidate_negatives: int,
     uniform_negatives: int,
     n_items: int,
     rng: np.random.Generator,
+    popularity_negatives: int = 0,
+    popularity: NDArray[np.float64] | None = None,
 ) -> Groups:
     """Each request's positives among its candidates, with negatives drawn from the other candidates and from all items.
 
@@ -45,8 +52,10 @@ def sample_groups(
         candidate_negatives: at most this many of the other candidates, drawn without replacement.
         uniform_negatives: this many draws from the catalogue; those that hit a candidate, a withheld item or one
             another are dropped.
-        n_items: size of the catalogue.
+        n_items: N, size of the catalogue.
         rng: randomness.
+        popularity_negatives: this many more draws, by `popularity`; dropped where the others are.
+        popularity: `(N,)` chance of each item, see `popularity_chances`; only read where there are such draws.
     """
     positive = labels > 0
     # Positives first, then candidates in random order, padding last.
@@ -57,14 +66,29 @@ def sample_groups(
     kept = np.arange(width) < wanted[:, None]
     drawn = np.where(kept, np.take_along_axis(codes, order, axis=1), np.int32(-1))
     truth = np.where(kept, np.take_along_axis(labels, order, axis=1), np.float32(0))
-    if uniform_negatives == 0:
-        return Groups(drawn, truth)
-    extra = _uniform(codes, withheld, uniform_negatives, n_items, rng)
-    return Groups(np.concatenate([drawn, extra], axis=1), np.pad(truth, ((0, 0), (0, uniform_negatives))))
+    others = ((codes >= 0) & ~positive).sum(axis=1, keepdims=True) + (truth > 0)
+    near = np.minimum(candidate_negatives / np.maximum(others, 1), 1).astype(np.float32)
+    count = uniform_negatives + popularity_negatives
+    if count == 0:
+        return Groups(drawn, truth, near, np.zeros(drawn.shape, dtype=bool))
+    extra = rng.integers(0, n_items, (len(codes), uniform_negatives), dtype=np.int32)
+    missed = np.full(n_items, (1 - 1 / n_items) ** uniform_negatives)
+    if popularity_negatives:
+        assert popularity is not None
+        more = rng.choice(n_items, (len(codes), popularity_negatives), p=popularity).astype(np.int32)
+        extra, missed = np.concatenate([extra, more], axis=1), missed * (1 - popularity) ** popularity_negatives
+    extra = _untaken(extra, codes, withheld, n_items)
+    far = (1 - missed)[extra].astype(np.float32)
+    return Groups(
+        np.concatenate([drawn, extra], axis=1),
+        np.pad(truth, ((0, 0), (0, count))),
+        np.concatenate([near, far], axis=1),
+        np.concatenate([np.zeros(drawn.shape, dtype=bool), extra >= 0], axis=1),
+    )
 
 
-def _uniform(codes: Codes, withheld: Codes, count: int, n_items: int, rng: np.random.Generator) -> Codes:
-    drawn = rng.integers(0, n_items, (len(codes), count), dtype=np.int32)
+def _untaken(drawn: Codes, codes: Codes, withheld: Codes, n_items: int) -> Codes:
+    """The draws, with −1 for those that are among the row's codes, withheld or drawn before."""
     base = np.arange(len(codes), dtype=np.int64)[:, None] * (n_items + 1) + 1
     taken = np.concatenate([(base + codes).ravel(), (base + withheld).ravel()])
     repeated = np.zeros(drawn.shape, dtype=bool)
@@ -73,6 +97,43 @@ def _uniform(codes: Codes, withheld: Codes, count: int, n_items: int, rng: np.ra
     again = np.pad(ascending[:, 1:] == ascending[:, :-1], ((0, 0), (1, 0)))
     np.put_along_axis(repeated, ranked, again, axis=1)
     return np.where(np.isin(base + drawn, taken) | repeated, np.int32(-1), drawn)
+
+
+def popularity_chances(counts: NDArray[np.number], power: float) -> NDArray[np.float64]:
+    """`(N,)` chance to draw each item: in proportion to its count to a power (Mikolov 2013, section 2.2).
+
+    Args:
+        counts: `(N,)` how often each item was met, one of them at least once.
+        power: 0 draws all alike, 1 as often as they were met.
+    """
+    share = counts.astype(np.float64) ** power
+    return np.asarray(share / share.sum())
+
+
+def thinned(groups: Groups, negatives_per_positive: float, rng: np.random.Generator) -> Groups:
+    """Groups with at most so many negatives for each of their positives, rounded, but at least one.
+
+    Args:
+        groups: of Q requests, with chances.
+        negatives_per_positive: the ratio.
+        rng: draws which of them stay.
+    """
+    assert groups.chance is not None
+    assert groups.from_catalogue is not None
+    positive, negative = groups.labels > 0, (groups.codes >= 0) & (groups.labels <= 0)
+    most = np.maximum(np.rint(negatives_per_positive * positive.sum(axis=1, keepdims=True)), 1)
+    # Positives first, then negatives in random order, padding last.
+    keys = np.where(positive, -1.0, np.where(negative, rng.random(negative.shape), 2.0))
+    order = np.argsort(keys, axis=1, kind="stable")
+    kept = np.arange(order.shape[1]) < positive.sum(axis=1, keepdims=True) + most
+    codes = np.where(kept, np.take_along_axis(groups.codes, order, axis=1), np.int32(-1))
+    width = int((codes >= 0).sum(axis=1).max(initial=1))
+    share = np.minimum(most / np.maximum(negative.sum(axis=1, keepdims=True), 1), 1).astype(np.float32)
+    labels, chance, drawn = (
+        np.take_along_axis(values, order[:, :width], axis=1)
+        for values in (groups.labels, groups.chance * share, groups.from_catalogue)
+    )
+    return Groups(codes[:, :width], np.where(codes[:, :width] >= 0, labels, np.float32(0)), chance, drawn)
 
 
 def last_of_pairs(users: Codes, items: Codes, of_users: Codes, of_items: Codes) -> NDArray[np.int64]:

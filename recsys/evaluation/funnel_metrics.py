@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from recsys.errors import DataError
 from recsys.evaluation.config import EvaluationConfig
@@ -19,6 +20,7 @@ from recsys.evaluation.results import (
     FUSION,
     ROUTE,
     Comparison,
+    Decisions,
     FunnelEvaluation,
     LossAttribution,
     RowMetrics,
@@ -31,9 +33,10 @@ from recsys.evaluation.slices import HISTORY_SLICES, POPULARITY_SLICES, history_
 from recsys.evaluation.truth import Truth, judge
 from recsys.features.batch import Codes, Floats, QueryBatch
 from recsys.features.history import Requests
+from recsys.funnel.parts import Ranker
 from recsys.funnel.runtime import Funnel
 from recsys.metrics.bootstrap import intervals, paired
-from recsys.metrics.classification import auc, gauc, logloss
+from recsys.metrics.classification import auc, calibration_error, gauc, logloss, precision_recall
 from recsys.metrics.coverage import catalogue_coverage, gini
 from recsys.metrics.ranking import ndcg_at_k, relevance
 from recsys.metrics.registry import RANKING_METRICS
@@ -104,8 +107,9 @@ def evaluate_funnel(
     counts, items = requests.counts, len(funnel.parts.items)
     stages = _stages(answers, counts, ks, items, config.bootstrap, rng)
     best = _best_route(stages)
-    if rows is None and funnel.parts.ranker is not None:
-        rows = evaluate_rows(*answers.rows, source="candidates of the test requests")
+    ranker = funnel.parts.ranker
+    if rows is None and ranker is not None:
+        rows = evaluate_rows(*answers.rows, ranker=ranker, source="candidates of the test requests")
     return FunnelEvaluation(
         requests=len(requests),
         positives=len(requests.positives),
@@ -134,19 +138,33 @@ def evaluate_rows(
     logits: NDArray[np.floating],
     groups: NDArray[np.integer],
     *,
+    ranker: Ranker | None = None,
+    task: int | None = None,
     source: str = "labelled rows of the test window",
 ) -> RowMetrics:
-    """How well logits separate labelled rows.
+    """How well logits separate labelled rows, and how true the probabilities are.
 
     Args:
         labels: `(N,)` 0 or 1.
         logits: `(N,)`.
         groups: `(N,)` user or request of each row; GAUC compares rows within a group.
+        ranker: whose logits they are, which knows the probabilities; `None`: logits are log-odds.
+        task: of the ranker; `None`: the logits are what candidates are ordered by.
         source: which rows, in words.
     """
-    positives = int(np.count_nonzero(labels))
-    values = auc(labels, logits), gauc(labels, logits, groups), logloss(labels, logits)
-    return RowMetrics(source, len(labels), positives, *values)
+    odds = logits if ranker is None else ranker.log_odds(logits, task)
+    chances = expit(odds)
+    threshold = None if ranker is None else ranker.threshold(task)
+    return RowMetrics(
+        source,
+        rows=len(labels),
+        positives=int(np.count_nonzero(labels)),
+        auc=auc(labels, logits),
+        gauc=gauc(labels, logits, groups),
+        logloss=logloss(labels, odds),
+        calibration_error=calibration_error(labels, chances),
+        decisions=None if threshold is None else Decisions(threshold, *precision_recall(labels, chances >= threshold)),
+    )
 
 
 def _check(requests: Requests) -> None:

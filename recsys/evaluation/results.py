@@ -17,6 +17,7 @@ __all__ = [
     "LABELS",
     "ROUTE",
     "Comparison",
+    "Decisions",
     "FunnelEvaluation",
     "LossAttribution",
     "RouteValue",
@@ -93,6 +94,27 @@ class LossAttribution:
 
 
 @dataclass(frozen=True, slots=True)
+class Decisions:
+    """What becomes of rows that get a yes from a probability on.
+
+    Attributes:
+        threshold: that probability, chosen on validation.
+        precision: share of positives among the rows that get a yes; NaN when none does.
+        recall: share of the positives that get a yes; NaN without positives.
+    """
+
+    threshold: float
+    precision: float
+    recall: float
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of both; NaN where one is, or both are 0."""
+        total = self.precision + self.recall
+        return 2 * self.precision * self.recall / total if total else math.nan
+
+
+@dataclass(frozen=True, slots=True)
 class RowMetrics:
     """How well the ranker tells positive from negative rows.
 
@@ -102,7 +124,10 @@ class RowMetrics:
         positives: how many of them are positive.
         auc: over all rows; NaN when a class is missing.
         gauc: within groups, weighted by rows; NaN when no group has both classes.
-        logloss: mean, in nats; says something only of rankers trained to predict a probability.
+        logloss: mean, in nats, of the calibrated probabilities, or of σ(score) where there are none; then it says
+            something only of rankers trained to predict a probability, as does what follows.
+        calibration_error: mean gap between probability and share of positives, over bins of equally many rows.
+        decisions: at the threshold of the bundle; `None` where it has none.
     """
 
     source: str
@@ -111,6 +136,8 @@ class RowMetrics:
     auc: float
     gauc: float
     logloss: float
+    calibration_error: float
+    decisions: Decisions | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,8 +338,14 @@ def _truth(truth: TruthResult) -> Iterator[tuple[str, float]]:
     yield from _interval(f"{FUNNEL}/regret@{AT}", truth.regret)
 
 
+_FIGURES = ("auc", "gauc", "logloss", "calibration_error")
+_DECIDED = ("threshold", "precision", "recall", "f1")
+
+
 def _rows(name: str, rows: RowMetrics) -> Iterator[tuple[str, float]]:
-    yield from ((f"{name}/{figure}", getattr(rows, figure)) for figure in ("auc", "gauc", "logloss"))
+    yield from ((f"{name}/{figure}", getattr(rows, figure)) for figure in _FIGURES)
+    if rows.decisions is not None:
+        yield from ((f"{name}/{figure}", getattr(rows.decisions, figure)) for figure in _DECIDED)
 
 
 def _routes(values: RouteValues) -> Iterator[tuple[str, float]]:

@@ -77,16 +77,22 @@ def loss_line(loss: LossAttribution) -> str:
 
 
 def ranker_lines(evaluation: FunnelEvaluation) -> list[str]:
-    """How well the ranker separates, and each of its tasks."""
-    own = [] if evaluation.ranker is None else [_row_line("Ranker", evaluation.ranker)]
-    return [*own, *(_row_line(f"Task {name}", rows) for name, rows in evaluation.tasks.items())]
+    """How well the ranker separates, how true its probabilities are, and the same of each of its tasks."""
+    own = {} if evaluation.ranker is None else {"Ranker": evaluation.ranker}
+    tasks = {f"Task {name}": rows for name, rows in evaluation.tasks.items()}
+    return [line for name, rows in (own | tasks).items() for line in _row_lines(name, rows)]
 
 
-def _row_line(name: str, rows: RowMetrics) -> str:
-    return (
-        f"{name}: AUC {_number(rows.auc)}, GAUC {_number(rows.gauc)}, log loss {_number(rows.logloss)} over "
-        f"{rows.rows:,} {rows.source}"
-    )
+def _row_lines(name: str, rows: RowMetrics) -> list[str]:
+    lines = [
+        f"{name}: AUC {_number(rows.auc)}, GAUC {_number(rows.gauc)} over {rows.rows:,} {rows.source}",
+        f"{name}: log loss {_number(rows.logloss)}, calibration error {_number(rows.calibration_error)}",
+    ]
+    if rows.decisions is not None:
+        own = rows.decisions
+        told = f"precision {_number(own.precision)}, recall {_number(own.recall)}, F1 {_number(own.f1)}"
+        lines.append(f"{name}: from probability {own.threshold:.4f} on, {told}")
+    return lines
 
 
 def regret_line(truth: TruthResult) -> str:

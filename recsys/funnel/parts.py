@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from recsys.bundle.format import CATALOGUE, FEATURES, RANKER, ROUTES, STATE, Manifest
 from recsys.errors import ArtifactError, BundleError
@@ -20,25 +21,40 @@ from recsys.features.history import Histories
 from recsys.funnel.candidates import CandidateGenerator
 from recsys.retrieval.registry import load_retriever, save_retriever
 from recsys.scoring.base import Scorer
+from recsys.scoring.calibration import Calibration
 from recsys.scoring.registry import load_scorer, save_scorer
 from recsys.scoring.tasks import Tasks
 
 __all__ = ["FunnelParts", "Ranker", "load_parts", "save_parts"]
 
 _TASKS = "tasks.json"
+_CALIBRATION = "calibration.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """A scorer, the inputs it reads, in order, and its tasks, if it has several."""
+    """A scorer, the inputs it reads, in order, its tasks, if it has several, and what its logits say, if calibrated."""
 
     scorer: Scorer
     spec: InputSpec
     tasks: Tasks | None = None
+    calibration: Calibration | None = None
 
     def answer(self, logits: Floats) -> Floats:
         """What candidates are ordered by, `(B, C)`, of the scorer's logits: the only task's, or as `Tasks` says."""
         return logits[..., 0] if self.tasks is None else self.tasks.score(logits)
+
+    def log_odds(self, scores: Floats, task: int | None = None) -> NDArray[np.floating]:
+        """Of a task's logits, or of what candidates are ordered by, of any shape: calibrated where that can be."""
+        if self.calibration is None or (task is None and self.tasks is not None):
+            return scores
+        return self.calibration.log_odds(scores, task or 0)
+
+    def threshold(self, task: int | None = None) -> float | None:
+        """The probability from which a task, or the answer of a single one, is a yes; `None` where there is none."""
+        if self.calibration is None or not self.calibration.thresholds or (task is None and self.tasks is not None):
+            return None
+        return self.calibration.thresholds[task or 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +114,8 @@ def save_parts(parts: FunnelParts, folder: Path) -> None:
         _write_json(folder / RANKER / "inputs.json", asdict(parts.ranker.spec))
         if parts.ranker.tasks is not None:
             _write_json(folder / RANKER / _TASKS, asdict(parts.ranker.tasks))
+        if parts.ranker.calibration is not None:
+            _write_json(folder / RANKER / _CALIBRATION, parts.ranker.calibration.to_json())
 
 
 def load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
@@ -143,7 +161,12 @@ def _load_ranker(folder: Path, kind: str) -> Ranker:
     _check_kind(folder, scorer.kind, kind)
     spec = _read_json(folder / "inputs.json")
     fields = tuple(Field(**field) for field in spec["fields"])
-    return Ranker(scorer, InputSpec(fields, int(spec["history_length"])), _load_tasks(folder / _TASKS))
+    tasks, calibration = _load_tasks(folder / _TASKS), _load_calibration(folder / _CALIBRATION)
+    if calibration is not None and len(calibration.maps) != (1 if tasks is None else len(tasks.names)):
+        raise BundleError(
+            f"{folder / _CALIBRATION}: {len(calibration.maps)} maps, expected one a task; build the bundle again"
+        )
+    return Ranker(scorer, InputSpec(fields, int(spec["history_length"])), tasks, calibration)
 
 
 def _load_tasks(path: Path) -> Tasks | None:
@@ -151,6 +174,10 @@ def _load_tasks(path: Path) -> Tasks | None:
         return None
     told = _read_json(path)
     return Tasks(tuple(map(str, told["names"])), tuple(map(float, told["powers"])))
+
+
+def _load_calibration(path: Path) -> Calibration | None:
+    return Calibration.from_json(_read_json(path)) if path.exists() else None
 
 
 def _check_kind(folder: Path, found: str, expected: str) -> None:

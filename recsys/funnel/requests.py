@@ -37,6 +37,8 @@ class Recommendation:
         rank: from 1.
         score: the ranker's logit, or the fused score of a bundle without ranker; descending within an answer.
         routes: the rank, from 1, in the list of each route that found the item; filled on request only.
+        probability: that the item is a positive, or by name for each of several tasks; `None` from a bundle without
+            calibration.
     """
 
     item_id: str
@@ -44,6 +46,7 @@ class Recommendation:
     rank: int
     score: float
     routes: Mapping[str, int] = field(default_factory=dict)
+    probability: float | Mapping[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,12 +46,14 @@ class RankedLists:
         scores: `(B, k)` the ranker's logits, or fused scores without a ranker; −inf at padding.
         candidates: what the ranker chose from.
         lists: what each route handed to fusion, `(B, per_route)` codes and scores.
+        probabilities: `(B, k, T)` of each task, 0 at padding; `None` without calibration.
     """
 
     codes: Codes
     scores: Floats
     candidates: Candidates
     lists: Mapping[str, tuple[Codes, Floats]]
+    probabilities: NDArray[np.float64] | None = None
 
 
 class Funnel:
@@ -242,15 +244,29 @@ class Funnel:
                 rank=position + 1,
                 score=float(lists.scores[row, position]),
                 routes=_routes(lists.candidates, row, code) if explain else {},
+                probability=self._probability(lists, row, position),
             )
             for position, (item_id, code) in enumerate(zip(ids, codes.tolist(), strict=True))
         )
 
+    def _probability(self, lists: RankedLists, row: int, position: int) -> float | dict[str, float] | None:
+        if lists.probabilities is None:
+            return None
+        assert self.parts.ranker is not None
+        values, tasks = lists.probabilities[row, position].tolist(), self.parts.ranker.tasks
+        return float(values[0]) if tasks is None else dict(zip(tasks.names, values, strict=True))
+
     def _rank_chunk(self, queries: QueryBatch, k: int, allowed: Codes | None, blocked: Codes | None) -> RankedLists:
         lists = self.parts.generator.lists(queries, allowed=allowed, blocked=blocked)
         candidates = self._fill_empty(self.parts.generator.fuse(lists), queries, allowed, blocked)
-        scores = self._scores(queries, candidates.codes, candidates)
-        return RankedLists(*_top(candidates.codes, scores, k), candidates, lists)
+        if self._ranking is None:
+            order = _order(candidates.codes, candidates.scores, k)
+            return RankedLists(*_top(candidates.codes, candidates.scores, order, k), candidates, lists)
+        logits = self._ranking.logits(queries, candidates.codes, candidates)
+        scores = self._ranking.answer(logits, candidates.codes)
+        order = _order(candidates.codes, scores, k)
+        probabilities = self._ranking.probabilities(logits, order, k)
+        return RankedLists(*_top(candidates.codes, scores, order, k), candidates, lists, probabilities)
 
     def _fill_empty(
         self, candidates: Candidates, queries: QueryBatch, allowed: Codes | None, blocked: Codes | None
@@ -291,10 +307,22 @@ class _Ranking:
 
     def scores(self, queries: QueryBatch, codes: Codes, candidates: Candidates | None) -> Floats:
         """What items are ordered by, `(B, C)`; −inf at −1."""
-        scores = self._ranker.answer(self.logits(queries, codes, candidates))
+        return self.answer(self.logits(queries, codes, candidates), codes)
+
+    def answer(self, logits: Floats, codes: Codes) -> Floats:
+        """What items `(B, C)` are ordered by, of their logits `(B, C, T)`; −inf at −1."""
+        scores = self._ranker.answer(logits)
         # A model that overflows on one item must not take the item before it out of the order.
         finite = np.nan_to_num(scores, nan=_LOWEST, neginf=_LOWEST)
         return np.where(codes >= 0, finite, np.float32(-np.inf)).astype(np.float32)
+
+    def probabilities(self, logits: Floats, order: NDArray[np.intp], k: int) -> NDArray[np.float64] | None:
+        """`(B, k, T)` of the items at these places `(B, K ≤ k)`, 0 behind the last; `None` without calibration."""
+        if self._ranker.calibration is None:
+            return None
+        first = np.nan_to_num(np.take_along_axis(logits, order[..., None], axis=1), nan=_LOWEST)
+        values = self._ranker.calibration.probabilities(first)
+        return np.pad(values, ((0, 0), (0, k - order.shape[1]), (0, 0)))
 
 
 _Give = Callable[[_Ranking, QueryBatch, Codes, Candidates | None], Floats]
@@ -319,9 +347,13 @@ def _chunks(count: int) -> Iterator[slice]:
         yield slice(start, start + _CHUNK)
 
 
-def _top(codes: Codes, scores: Floats, k: int) -> tuple[Codes, Floats]:
-    """The best `k` of each row, ties to the smaller code, padded to k."""
-    order = np.lexsort((codes, -scores), axis=1)[:, :k]
+def _order(codes: Codes, scores: Floats, k: int) -> NDArray[np.intp]:
+    """Places of the best `k` of each row, at most as many as there are, ties to the smaller code."""
+    return np.lexsort((codes, -scores), axis=1)[:, :k]
+
+
+def _top(codes: Codes, scores: Floats, order: NDArray[np.intp], k: int) -> tuple[Codes, Floats]:
+    """Codes and scores at these places, padded to k."""
     top_codes = np.full((len(codes), k), -1, dtype=np.int32)
     top_scores = np.full((len(codes), k), -np.inf, dtype=np.float32)
     top_codes[:, : order.shape[1]] = np.take_along_axis(codes, order, axis=1)
@@ -344,11 +376,13 @@ def _concatenate(chunks: Sequence[RankedLists]) -> RankedLists:
         ranks=np.concatenate([p.ranks for p in parts], axis=1),
         route_scores=np.concatenate([p.route_scores for p in parts], axis=1),
     )
+    probabilities = [chunk.probabilities for chunk in chunks if chunk.probabilities is not None]
     return RankedLists(
         np.concatenate([chunk.codes for chunk in chunks]),
         np.concatenate([chunk.scores for chunk in chunks]),
         candidates,
         {name: _joined([chunk.lists[name] for chunk in chunks]) for name in chunks[0].lists},
+        np.concatenate(probabilities) if probabilities else None,
     )
 
 

@@ -7,7 +7,7 @@ if need be but never NaN. A value over all rows at once: the mean of the AUC ove
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["auc", "gauc", "logloss"]
+__all__ = ["auc", "calibration_error", "gauc", "logloss", "precision_recall"]
 
 Numbers = NDArray[np.bool_ | np.number]
 
@@ -79,6 +79,49 @@ def logloss(labels: Numbers, logits: Numbers) -> float:
         return float("nan")
     x = np.clip(np.asarray(logits, dtype=np.float64), -1e30, 1e30)
     return float(np.mean(np.maximum(x, 0) - x * np.asarray(labels) + np.log1p(np.exp(-np.abs(x)))))
+
+
+def calibration_error(labels: Numbers, probabilities: Numbers, *, bins: int = 15) -> float:
+    """How far probabilities are from how often they come true: Σ_b n_b / n · |mean label − mean probability| of bin b.
+
+    Bins of about equally many rows (Nguyen and O'Connor 2015, section 3): the probabilities of clicks crowd near 0,
+    where bins of equal width would see one number. Equal probabilities share a bin.
+
+    Args:
+        labels: `(N,)`.
+        probabilities: `(N,)` in [0, 1].
+        bins: at most.
+
+    Returns:
+        A value in [0, 1]; NaN without rows.
+
+    Example:
+        >>> calibration_error(np.array([0, 1, 1, 1]), np.array([0.25, 0.25, 0.75, 0.75]), bins=2)
+        0.25
+    """
+    if not len(labels):
+        return float("nan")
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels) > 0
+    edges = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])
+    place = np.searchsorted(edges, p)
+    gaps = np.bincount(place, weights=y, minlength=bins) - np.bincount(place, weights=p, minlength=bins)
+    return float(np.abs(gaps).sum() / len(p))
+
+
+def precision_recall(labels: Numbers, said: NDArray[np.bool_]) -> tuple[float, float]:
+    """Share of positives among the rows that got a yes, and share of the positives that did; NaN where there are none.
+
+    Args:
+        labels: `(N,)`.
+        said: `(N,)` whether a row got a yes.
+
+    Example:
+        >>> precision_recall(np.array([0, 1, 1]), np.array([True, True, False]))
+        (0.5, 0.5)
+    """
+    positive = np.asarray(labels) > 0
+    right, yes, positives = int((positive & said).sum()), int(said.sum()), int(positive.sum())
+    return right / yes if yes else float("nan"), right / positives if positives else float("nan")
 
 
 def _ranks_within(group: NDArray[np.intp], scores: Numbers) -> NDArray[np.float64]:

@@ -212,8 +212,9 @@ class Ranker(nn.Module):
         self.inputs.fit(samples)
         real = samples.labels[samples.mask]
         rate = np.clip(np.atleast_1d(real.mean(axis=0)), 1e-4, 1 - 1e-4)
+        above = 0.0 if samples.offset is None else samples.offset[samples.mask].mean()
         with torch.no_grad():
-            self.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate))))
+            self.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate)) - above))
 
 
 def side_by_side(vectors: tuple[Tensor, Tensor], numbers: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from recsys.losses.config import BCELoss, LossConfig
 from recsys.ranking.settings.crossing import (
@@ -19,6 +19,7 @@ from recsys.ranking.settings.crossing import (
     XDeepFMConfig,
 )
 from recsys.ranking.settings.linear import FFMConfig, FMConfig, FwFMConfig, LRConfig
+from recsys.ranking.settings.samples import SamplesConfig, WeightsConfig
 from recsys.ranking.settings.sequences import BSTConfig, DIENConfig, DINConfig, DSINConfig
 from recsys.ranking.settings.tasks import ESMMConfig, MMoEConfig, PLEConfig, SharedBottomConfig
 from recsys.ranking.settings.trees import GBDTConfig, GBDTLRConfig, LambdaMARTConfig
@@ -100,43 +101,6 @@ TREES = ("gbdt", "lambdamart", "gbdt_lr")
 """Rankers made of decision trees."""
 
 
-class WeightsConfig(Settings):
-    """How much each sample counts. What is not set here counts 1."""
-
-    half_life_days: PositiveFloat | None = None
-    """Age at which an event counts half, from the newest that the ranker learns from; `null`: old ones count as new."""
-    value: str | None = None
-    """One of `data.interactions.labels`, such as watch time or order value: positives count in proportion to it."""
-    propensity: bool = False
-    """Positives count the inverse of `data.interactions.propensity`: those in places that are rarely looked at count
-    more, so that the ranker does not learn the places."""
-    least_propensity: Annotated[float, Field(gt=0, le=1)] = 0.01
-    """Smaller ones count as this one."""
-
-
-class SamplesConfig(Settings):
-    """What the ranker learns from.
-
-    `candidates`: one group a request of the rank window: its positives, negatives among the fused candidates, and
-    uniformly drawn items. `events`: the labelled rows of the training windows, as they are (groups by `request_id`
-    if given).
-    """
-
-    kind: Literal["candidates", "events"] = "candidates"
-    """Where positives and negatives come from."""
-    candidate_negatives: NonNegativeInt = 50
-    """Negatives a request, drawn from the fused candidates."""
-    uniform_negatives: NonNegativeInt = 0
-    """Negatives a request, drawn evenly from the catalogue."""
-    per: Literal["window", "event"] = "window"
-    """A request for each user and window (positives: all its events), or for each event with its own history."""
-    weights: WeightsConfig = WeightsConfig()
-    """How much each sample counts."""
-    length_pool: PositiveInt = 8
-    """Batches that are drawn together and sorted by the length of the history, so that rankers that read it work on
-    little padding; 1: not sorted."""
-
-
 class TaskConfig(Settings):
     """One of several tasks: what counts as a positive, and how much."""
 
@@ -167,6 +131,13 @@ class RankingConfig(Settings):
     tasks: dict[TaskName, TaskConfig] = Field(default_factory=dict)
     """Of rankers of several tasks, by name, at least two; `esmm` has two: the click, then the conversion. Samples are
     drawn by `data.positive`, whatever the tasks are."""
+    calibration: Literal["none", "platt", "isotonic"] = "none"
+    """How scores become the probabilities that are served beside them: by a line (`platt`) or a rising curve
+    (`isotonic`), fitted on the valid window, for each task by itself. Scores keep the order. `none`: no probabilities
+    are served."""
+    threshold: Literal["none", "f1", "balanced_accuracy"] = "none"
+    """By what the probability is chosen, on the valid window, from which an item is a yes; it is reported and travels
+    with the bundle, and no answer is cut there. Without a calibration it is of σ(score), which then is served."""
     balance: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
     """How the losses of tasks are weighed: as their weights say, times a precision learned for each (`uncertainty`,
     Kendall 2018), or so that all learn at the same pace (`gradnorm`, Chen 2018)."""

@@ -1,5 +1,6 @@
 """The bodies of `POST /v1/recommend`."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -46,10 +47,14 @@ class RecommendRequest(BaseModel):
 class Item(BaseModel):
     """One recommended item."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     item_id: str
     title: str | None
     rank: int
     score: float
+    probability: float | dict[str, float] | None = None
+    """That the item is a positive, by name for each of several tasks; null from a bundle without calibration."""
     routes: dict[str, int] | None = None
 
 
@@ -71,6 +76,7 @@ class RecommendResponse(BaseModel):
                 title=item.title,
                 rank=item.rank,
                 score=item.score,
+                probability=dict(item.probability) if isinstance(item.probability, Mapping) else item.probability,
                 routes=dict(item.routes) if explain else None,
             )
             for item in response.items

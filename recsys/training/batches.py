@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,10 +13,11 @@ from recsys.errors import DataError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Arrays
 
-__all__ = ["Batch", "BatchSource", "Samples", "as_tensors", "joined"]
+__all__ = ["Batch", "BatchSource", "Samples", "Stateful", "as_tensors", "joined"]
 
 
 Positions = NDArray[np.int64]
+Value = TypeVar("Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +30,20 @@ class Batch:
             request's positive.
         mask: `(B, C)` bool, true at real candidates; `None` means all are.
         weight: `(B, C)` float32, how much each counts; `None` means all count the same.
+        offset: `(B, C)` float32, added to the scores before the loss sees them; `None`: nothing is.
     """
 
     inputs: Mapping[str, Tensor]
     labels: Tensor
     mask: Tensor | None
     weight: Tensor | None = None
+    offset: Tensor | None = None
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
         inputs = {name: values.to(device, non_blocking=True) for name, values in self.inputs.items()}
-        mask = None if self.mask is None else self.mask.to(device)
-        return Batch(inputs, self.labels.to(device), mask, None if self.weight is None else self.weight.to(device))
+        others = (None if v is None else v.to(device) for v in (self.mask, self.weight, self.offset))
+        return Batch(inputs, self.labels.to(device), *others)
 
 
 class BatchSource(Protocol):
@@ -55,6 +58,19 @@ class BatchSource(Protocol):
         ...
 
 
+@runtime_checkable
+class Stateful(Protocol):
+    """A source whose epochs depend on more than the generator that they are drawn from."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What the present epoch depends on."""
+        ...
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """The next epoch is the one that `state` was asked in."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
     """Q groups of C labelled candidates.
@@ -66,6 +82,9 @@ class Samples:
         batch_size: requests a batch.
         weight: `(Q, C)` float32, how much each counts; `None`: all count the same.
         pool: batches that are drawn together and sorted by the length of the history, so that little is padded.
+        offset: `(Q, C)` float32, added to the scores before the loss sees them: by how much the log-odds of a positive
+            among the samples are above those in the world; `None`: they are the same.
+        unmined: `(Q, C)` bool, true at negatives that teach in every epoch, whatever they score; `None`: none is.
     """
 
     inputs: Arrays
@@ -74,6 +93,8 @@ class Samples:
     batch_size: int
     weight: NDArray[np.float32] | None = None
     pool: int = 1
+    offset: NDArray[np.float32] | None = None
+    unmined: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if not self.mask.any():
@@ -91,6 +112,17 @@ class Samples:
     def in_order(self) -> Iterator[Batch]:
         """All groups once, in their order."""
         return self._batches(self._cut(np.arange(len(self.labels))))
+
+    def columns(self, places: NDArray[np.int32]) -> "Samples":
+        """The same groups with these of their candidates alone: `(Q, K)` places, −1 where there are fewer."""
+
+        def taken(values: NDArray[Any]) -> NDArray[Any]:
+            return np.take_along_axis(values, np.maximum(places, 0).reshape(*places.shape, *[1] * (values.ndim - 2)), 1)
+
+        inputs = {name: taken(values) if _by_candidate(name) else values for name, values in self.inputs.items()}
+        others = (None if v is None else taken(v) for v in (self.offset, self.unmined))
+        weight = None if self.weight is None else taken(self.weight)
+        return Samples(inputs, taken(self.labels), places >= 0, self.batch_size, weight, self.pool, *others)
 
     @property
     def _bucketed(self) -> bool:
@@ -111,8 +143,8 @@ class Samples:
     def _batches(self, batches: list[Positions]) -> Iterator[Batch]:
         for rows in batches:
             inputs = as_tensors(self._taken(rows))
-            weight = None if self.weight is None else torch.from_numpy(self.weight[rows])
-            yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]), weight)
+            others = (None if v is None else torch.from_numpy(v[rows]) for v in (self.weight, self.offset))
+            yield Batch(inputs, torch.from_numpy(self.labels[rows]), torch.from_numpy(self.mask[rows]), *others)
 
     def _taken(self, rows: Positions) -> dict[str, NDArray[np.generic]]:
         """The inputs of these groups; the history as long as the longest of theirs, and at least 1."""
@@ -130,23 +162,36 @@ def joined(first: Samples, second: Samples) -> Samples:
     inputs = {}
     for name, values in first.inputs.items():
         other = second.inputs[name]
-        # Inputs of the request alone have no candidate axis to pad.
-        if name.partition(".")[0] in ("item", "route"):
+        if _by_candidate(name):
             values, other = _widened(values, width), _widened(other, width)
         inputs[name] = np.concatenate([values, other])
+    none = first.mask & False, second.mask & False
     return Samples(
         inputs,
         np.concatenate([_widened(first.labels, width), _widened(second.labels, width)]),
         np.concatenate([_widened(first.mask, width), _widened(second.mask, width)]),
         first.batch_size,
-        None if first.weight is None and second.weight is None else _joined_weights(first, second, width),
+        _joined((first.weight, second.weight), (first.mask, second.mask), width),
         first.pool,
+        _joined((first.offset, second.offset), none, width),
+        _joined((first.unmined, second.unmined), none, width),
     )
 
 
-def _joined_weights(first: Samples, second: Samples, width: int) -> NDArray[np.float32]:
-    own = [part.mask.astype(np.float32) if part.weight is None else part.weight for part in (first, second)]
-    return np.concatenate([_widened(weight, width) for weight in own])
+def _by_candidate(name: str) -> bool:
+    """Whether an input has a candidate axis: those of the request alone have none."""
+    return name.partition(".")[0] in ("item", "route")
+
+
+def _joined(
+    given: tuple[NDArray[Value] | None, NDArray[Value] | None], else_: tuple[NDArray[Any], NDArray[Any]], width: int
+) -> NDArray[Value] | None:
+    """What both are given, or what stands for what one of them lacks; nothing if both lack it."""
+    kind = next((values.dtype for values in given if values is not None), None)
+    if kind is None:
+        return None
+    own = [other.astype(kind) if values is None else values for values, other in zip(given, else_, strict=True)]
+    return np.concatenate([_widened(values, width) for values in own])
 
 
 def _widened(values: NDArray[Any], width: int) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recsys.errors import TrainingError
-from recsys.losses.base import Objective
+from recsys.losses.base import Objective, like
 from recsys.training.average import WeightAverage
 from recsys.training.batches import Batch
 from recsys.training.config import TrainingConfig
@@ -179,6 +179,8 @@ class TrainingModule(pl.LightningModule):
             scores, own = self.model.with_auxiliary(batch.inputs, batch.mask)
         else:
             scores = self.model(batch.inputs, batch.mask)
+        if batch.offset is not None:
+            scores = scores + like(scores, batch.offset)
         labels = batch.labels.unsqueeze(-1) if scores.ndim > batch.labels.ndim else batch.labels
         counted = {} if batch.weight is None else {"weight": batch.weight}
         return self.loss(scores, labels, mask=batch.mask, **counted) + own

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.losses.base import Objective
-from recsys.training.batches import Batch, BatchSource, Samples
+from recsys.training.batches import Batch, BatchSource, Samples, Stateful
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.config import TrainingConfig
 from recsys.training.memory import kept_memory
@@ -258,13 +258,16 @@ class _Epochs:
     def state(self) -> dict[str, Any]:
         """Of what draws random numbers: batches as they were when the epoch began, torch as it is."""
         drawn = self._drawn if self._progress.batch else self._rng.bit_generator.state
-        return {"batches": drawn, "torch": _torch_states()}
+        own = self._batches.state() if isinstance(self._batches, Stateful) and self._progress.batch else {}
+        return {"batches": drawn, "torch": _torch_states(), "source": own}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where `state` was asked, at the progress made."""
         self._rng.bit_generator.state = state["batches"]
         self._first = (self._progress.epoch, self._progress.batch)
         self._torch = state["torch"]
+        if isinstance(self._batches, Stateful):
+            self._batches.restore(state["source"])
 
 
 def _torch_states() -> list[Tensor]:

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sklearn
+from sklearn.calibration import calibration_curve
 
-from recsys.metrics.classification import auc, gauc, logloss
+from recsys.metrics.classification import auc, calibration_error, gauc, logloss
 from recsys.metrics.coverage import catalogue_coverage, gini
 from recsys.metrics.ranking import hit_rate_at_k, map_at_k, mrr_at_k, ndcg_at_k, recall_at_k, relevance
 from recsys.metrics.registry import RANKING_METRICS
@@ -238,6 +239,18 @@ def test_logloss_of_a_sure_model():
     assert logloss(np.array([0, 1]), np.array([800.0, -800.0])) == 800
     assert logloss(np.array([1]), np.array([-np.inf])) == 1e30
     assert math.isnan(logloss(np.array([]), np.array([])))
+
+
+@PROPERTY
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=16)), min_size=1, max_size=60), st.integers(1, 20))
+def test_calibration_error_is_the_gap_in_sklearns_reliability_curve(rows, bins):
+    labels, chances = np.array([y for y, _ in rows]), np.array([p for _, p in rows])
+    share, mean = calibration_curve(labels, chances, n_bins=bins, strategy="quantile", pos_label=True)
+    edges = np.percentile(chances, np.linspace(0, 1, bins + 1) * 100)
+    counts = np.bincount(np.searchsorted(edges[1:-1], chances))
+    expected = np.abs(share - mean) @ counts[counts > 0] / len(rows)
+    assert calibration_error(labels, chances, bins=bins) == pytest.approx(expected, abs=1e-12)
+    assert math.isnan(calibration_error(np.array([]), np.array([])))
 
 
 LISTS = hnp.arrays(np.int32, st.tuples(st.integers(1, 6), st.integers(1, 5)), elements=st.integers(-1, 9))

@@ -92,6 +92,18 @@ def test_tasks_of_labelled_rows_learn_from_rows(ran, balance):
     assert metrics["ranker/auc"] == pytest.approx(metrics["task/click/auc"], abs=1e-9)
 
 
+def test_every_task_has_a_probability_of_its_own(ran):
+    metrics, funnel = ran("ranking.samples.kind=events", "ranking.calibration=isotonic", "ranking.training.epochs=20")
+    # Focal loss tells no probabilities: the task it teaches had those of the calibration alone.
+    before, _ = ran("ranking.samples.kind=events", "ranking.training.epochs=20")
+    assert metrics["task/buy/auc"] == before["task/buy/auc"]
+    assert metrics["task/buy/logloss"] < before["task/buy/logloss"]
+    assert metrics["task/buy/calibration_error"] < before["task/buy/calibration_error"]
+    for item in funnel.recommend([Request(user_id="u1")], k=5)[0].items:
+        assert set(item.probability) == {"click", "buy"}
+        assert 0 < item.probability["buy"] < 1
+
+
 def test_click_then_conversion_is_served_by_both(ran):
     metrics, funnel = ran(
         "ranking.model={kind: esmm, embedding_dim: 4, hidden: [8]}", "ranking.tasks.click.score=0", "refit=all"

@@ -107,6 +107,10 @@ def test_a_configuration_that_breaks_its_own_protocol_is_refused(load, changes, 
 
 
 TASKS = {"liked": {"label": "stars", "at_least": 4}, "loved": {"label": "stars", "at_least": 5}}
+ROWS = {"data.positive": {"label": "stars", "at_least": 4}}
+BALANCED = {"kind": "events", "negatives_per_positive": 4}
+SMOTE = {**BALANCED, "imbalance": "smote"}
+OLD = {"weights": {"half_life_days": 7}}
 CONTRADICTIONS = [
     (
         {"data.interactions.item_id": "user_id"},
@@ -255,6 +259,99 @@ CONTRADICTIONS = [
         "event is older than another",
     ),
     (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"imbalance": "class_weight"}}},
+        "ranking.samples.imbalance: found class_weight without negatives_per_positive; say the ratio to reach, such "
+        "as 4",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"imbalance": "over_sample", "negatives_per_positive": 1}}},
+        "ranking.samples.imbalance: found over_sample with samples of kind candidates, whose negatives are drawn, "
+        "in any number that is asked for; expected under_sample or class_weight",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events", "popularity_negatives": 9}}},
+        "ranking.samples.popularity_negatives: found 9 with samples of kind events, whose negatives are rows of the "
+        "log; expected 0, or kind: candidates",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events", "logq": True}}},
+        "ranking.samples.logq: found true with samples of kind events: negatives_per_positive corrects by itself; "
+        "leave it out",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"candidate_negatives": 0, "logq": True}}},
+        "ranking.samples.logq: found true with candidate_negatives: 0: positives are candidates, and no other "
+        "candidate could be drawn; expected candidate_negatives of at least 1",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"logq": True}, "loss": "bce + lambdarank"}},
+        "ranking.samples.logq: found true with lambdarank at ranking.loss, expected bce, softmax, infonce, ranknet, "
+        "bpr, at a temperature of 1: only scores that are logarithms of chances can be corrected for other chances",
+    ),
+    (
+        {"ranking": {"model": {"kind": "lambdamart"}, "samples": {"logq": True}}},
+        "ranking.samples.logq: found true with lambdamart, whose scores are no log-odds; leave it out, or use gbdt",
+    ),
+    (
+        {"ranking": {"model": {"kind": "ple"}, "samples": {"logq": True}, "tasks": TASKS}},
+        "ranking.samples.logq: found true with ranking.tasks: negatives are drawn among what is no positive of "
+        "data.positive, and tasks have others; leave it out",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "ple"}, "samples": BALANCED, "tasks": TASKS}},
+        "ranking.samples.negatives_per_positive: found 4 with ranking.tasks: each has positives of its own, and no "
+        "ratio could be corrected for all; leave it out",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": BALANCED, "loss": "mse"}},
+        "ranking.samples.negatives_per_positive: found 4 with mse at ranking.loss: scores are labels there, and "
+        "another ratio means other labels; leave it out, or use bce",
+    ),
+    (
+        {
+            **ROWS,
+            "data.interactions.request_id": "request",
+            "ranking": {"model": {"kind": "fm"}, "samples": {**BALANCED, "imbalance": "over_sample"}},
+        },
+        "ranking.samples.imbalance: found over_sample with data.interactions.request_id: nobody was shown such lists; "
+        "expected class_weight, which says the same",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm", "exclude": ["item.item_id", "item.tags"]}, "samples": SMOTE}},
+        "ranking.samples.imbalance: found smote, but the ranker reads user.joined, which is time: half way between two "
+        "categories is nothing; name it in ranking.model.exclude, or use class_weight\n"
+        "ranking.samples.imbalance: found smote, but the ranker reads context.device, which is categorical: half way "
+        "between two categories is nothing; name it in ranking.model.exclude, or use class_weight",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "din", "fields": ["item.price"]}, "samples": SMOTE}},
+        "ranking.samples.imbalance: found smote with din, which reads a history: half way between two histories is "
+        "nothing; use class_weight, or a ranker that reads none",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "lr", "fields": ["item.price"]}, "samples": {**SMOTE, **OLD}}},
+        "ranking.samples.weights: found weights with smote: what is made up has no age, value or place; leave them out",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"logq": True, "hard_negatives": 5}}},
+        "ranking.samples.hard_negatives: found 5 with logq, which corrects for chances, and the hardest are not left "
+        "to chance; leave one of them out",
+    ),
+    (
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events", "hard_negatives": 5}}},
+        "ranking.samples.hard_negatives: found 5 with samples of kind events, but data.interactions.request_id is "
+        "null: every row is a group of its own; name the column, or use candidates",
+    ),
+    (
+        {"ranking": {"model": {"kind": "gbdt"}, "samples": {"hard_negatives": 5}}},
+        "ranking.samples.hard_negatives: found 5 with gbdt, which has no epochs to mine for; leave it out",
+    ),
+    (
+        {"ranking": {"model": {"kind": "ple"}, "samples": {"hard_negatives": 5}, "tasks": TASKS}},
+        "ranking.samples.hard_negatives: found 5 with ranking.tasks: what is a negative of one may be a positive of "
+        "another; leave it out",
+    ),
+    (
         {"ranking": {"model": {"kind": "deepfm"}, "tasks": TASKS}},
         "ranking.tasks: found tasks, but deepfm learns one; expected a model of shared_bottom, mmoe, ple, esmm",
     ),
@@ -310,7 +407,7 @@ CONTRADICTIONS = [
 def test_a_configuration_that_contradicts_itself_is_refused(load, changes, message):
     with pytest.raises(ConfigError) as caught:
         load(changes)
-    assert lines(caught) == [message]
+    assert lines(caught) == message.split("\n")
     assert type(caught.value) is ConfigError
 
 
@@ -350,6 +447,9 @@ def test_a_configuration_that_contradicts_itself_is_refused(load, changes, messa
             "data.interactions.request_id": "request",
             "ranking": {"model": {"kind": "fm"}, "samples": {"kind": "events"}, "loss": "bce + 0.1 * lambdarank"},
         },
+        {**ROWS, "ranking": {"model": {"kind": "fm"}, "samples": {**BALANCED, "imbalance": "over_sample"}}},
+        {**ROWS, "ranking": {"model": {"kind": "fm", "fields": ["item.price", "user.age"]}, "samples": SMOTE}},
+        {"ranking": {"model": {"kind": "fm"}, "samples": {"logq": True}, "loss": "bce + 0.5 * softmax"}},
         {"ranking": {"model": {"kind": "fm"}, "loss": [{"kind": "hinge", "hardest": 5}, "0.5 * mse"]}},
     ],
 )

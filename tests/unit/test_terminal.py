@@ -1,5 +1,7 @@
 """What is printed: readable, and safe whatever the titles hold."""
 
+import pytest
+
 from recsys.funnel.requests import Recommendation, Response
 from recsys.terminal import DownloadDisplay, duration, print_recommendations, print_table, printable
 
@@ -32,7 +34,19 @@ def test_recommendations_show_title_score_and_routes(capsys):
         "2 x y -0.1250 —",
     ]
     print_recommendations(Response(items[:1], known_user=True), explain=False)
-    assert "popular" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "popular" not in out
+    assert "probability" not in out
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"), [(0.25, "0.2500"), ({"click": 0.25, "buy": 0.01}, "click 0.2500, buy 0.0100")]
+)
+def test_recommendations_show_probabilities_where_there_are_any(capsys, told, shown):
+    items = (Recommendation("50", "Heat", 1, 2.5, probability=told),)
+    print_recommendations(Response(items, known_user=True), explain=False)
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert rows == ["rank item title score probability", f"1 50 Heat 2.5000 {shown}"]
 
 
 def test_long_cells_are_folded_not_cut(capsys):

@@ -28,6 +28,7 @@ class Rows:
         labels: `(n,)`.
         weight: `(n,)` how much each counts; `None`: all the same.
         groups: `(Q,)` candidates of each request; none is 0.
+        offset: `(n,)` added to the scores before the loss sees them; `None`: nothing is.
     """
 
     layout: TableLayout
@@ -35,14 +36,21 @@ class Rows:
     labels: NDArray[np.float32]
     weight: NDArray[np.float32] | None
     groups: NDArray[np.int64]
+    offset: NDArray[np.float32] | None = None
+
+    @property
+    def base(self) -> float:
+        """Log-odds that the labels have before anything is known of a row."""
+        rate = float(np.clip(np.average(self.labels, weights=self.weight), 1e-4, 1 - 1e-4))
+        return float(np.log(rate / (1 - rate))) - (0.0 if self.offset is None else float(self.offset.mean()))
 
 
 def rows_of(samples: Samples, spec: InputSpec) -> Rows:
     """Samples as trees read them, by the graph that makes the table when they are served."""
     table = run_graph(table_graph(spec), samples)[samples.mask.ravel()]
     counts = samples.mask.sum(axis=1)
-    weight = None if samples.weight is None else samples.weight[samples.mask]
-    return Rows(TableLayout.of(spec), table, samples.labels[samples.mask], weight, counts[counts > 0])
+    weight, offset = (None if v is None else v[samples.mask] for v in (samples.weight, samples.offset))
+    return Rows(TableLayout.of(spec), table, samples.labels[samples.mask], weight, counts[counts > 0], offset)
 
 
 def run_graph(content: bytes, samples: Samples) -> NDArray[np.float32]:

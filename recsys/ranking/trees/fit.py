@@ -82,7 +82,8 @@ def fit_trees(
     forest = boosting.forest(trees)
     if isinstance(config, GBDTLRConfig):
         places = forest.places(boosting.numbers(rows.table, trees))
-        weights, bias = leaf_weights(places, len(forest.leaves), rows.labels, rows.weight, config.leaf_l2)
+        count = len(forest.leaves)
+        weights, bias = leaf_weights(places, count, rows.labels, rows.weight, config.leaf_l2, rows.offset)
         forest = forest.saying(weights.tolist(), bias)
     graph = forest_graph(forest, spec)
     _check(graph, forest, boosting, trees, samples, rows)

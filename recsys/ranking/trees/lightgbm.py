@@ -25,10 +25,13 @@ class LightGBM:
 
     def __init__(self, config: TreeSettings, rows: Rows, *, seed: int, threads: int | None) -> None:
         ranking = isinstance(config, LambdaMARTConfig)
+        # With a start of their own, trees do not begin at the log-odds of the labels any more.
+        self._bias = 0.0 if ranking or rows.offset is None else rows.base
         data = lightgbm.Dataset(
             rows.table,
             rows.labels,
             weight=rows.weight,
+            init_score=None if ranking or rows.offset is None else rows.offset + self._bias,
             group=rows.groups if ranking else None,
             categorical_feature=list(rows.layout.categorical),
             params={"max_bin": 255, "feature_pre_filter": False, "use_missing": False, "verbose": -1},
@@ -50,7 +53,7 @@ class LightGBM:
 
     def forest(self, trees: int) -> Forest:
         """See `Boosting`."""
-        forest = Forest()
+        forest = Forest(bias=self._bias)
         for tree in self._booster.dump_model(num_iteration=trees)["tree_info"]:
             forest.numbers.append({})
             forest.roots.append(_added(forest, tree["tree_structure"]))

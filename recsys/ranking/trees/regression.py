@@ -14,6 +14,7 @@ def leaf_weights(
     labels: NDArray[np.float32],
     weight: NDArray[np.float32] | None,
     l2: float,
+    offset: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float64], float]:
     """Weights of leaves, and a bias, that make Σ weight · log loss + l2/2 · ‖weights of leaves‖² smallest.
 
@@ -25,14 +26,16 @@ def leaf_weights(
         labels: `(n,)` 0 or 1.
         weight: `(n,)` how much each counts; `None`: all the same.
         l2: on the weights.
+        offset: `(n,)` added to what leaves and bias say before the loss sees it; `None`: nothing is.
     """
     n, trees = places.shape
     ones = csr_matrix((np.ones(places.size), places.ravel(), np.arange(0, places.size + 1, trees)), shape=(n, leaves))
     counts = np.ones(n) if weight is None else weight.astype(np.float64)
+    above = np.zeros(n) if offset is None else offset.astype(np.float64)
 
     def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         weights, bias = parameters[:-1], parameters[-1]
-        logits = ones @ weights + bias
+        logits = ones @ weights + bias + above
         value = counts @ (np.logaddexp(0, logits) - labels * logits) + l2 / 2 * weights @ weights
         residual = counts * (1 / (1 + np.exp(-logits)) - labels)
         return float(value), np.append(ones.T @ residual + l2 * weights, residual.sum())

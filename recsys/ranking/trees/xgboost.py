@@ -34,8 +34,10 @@ class XGBoost:
             self._data.set_info(group=rows.groups)
         if rows.weight is not None:
             self._data.set_info(weight=_request_weights(rows) if ranking else rows.weight)
-        rate = 0.5 if ranking else float(np.clip(np.average(rows.labels, weights=rows.weight), 1e-4, 1 - 1e-4))
-        self._bias = float(np.log(rate / (1 - rate)))
+        self._bias = 0.0 if ranking else rows.base
+        if rows.offset is not None and not ranking:
+            self._data.set_info(base_margin=rows.offset + self._bias)
+        rate = float(1 / (1 + np.exp(-self._bias)))
         self._booster = xgboost.Booster(_parameters(config, rate, seed, threads), [self._data])
 
     def grow(self) -> bool:

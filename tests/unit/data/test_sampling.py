@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.data.sampling import sample_groups
+from recsys.data.sampling import popularity_chances, sample_groups, thinned
 
 
 @st.composite
@@ -138,3 +138,71 @@ def test_items_of_one_request_are_no_business_of_the_next():
         rng=np.random.default_rng(0),
     )
     assert [set(row) for row in sets(groups.codes[:, 1:])] == [{1, 2}, {1, 2}]
+
+
+def test_popular_items_are_drawn_by_their_count_to_a_power():
+    n, counts = 20_000, np.array([0, 1, 4, 16, 64])
+    groups = sample_groups(
+        np.full((n, 1), -1, dtype=np.int32),
+        np.zeros((n, 1), dtype=np.float32),
+        np.empty((n, 0), dtype=np.int32),
+        candidate_negatives=0,
+        uniform_negatives=0,
+        n_items=5,
+        rng=np.random.default_rng(0),
+        popularity_negatives=1,
+        popularity=popularity_chances(counts, 0.5),
+    )
+    # Roots of the counts: 0, 1, 2, 4, 8 of 15. Five standard deviations of Binomial(20000, 8/15) are 353.
+    found = np.bincount(groups.codes[:, -1], minlength=5)
+    assert found == pytest.approx(n * np.array([0, 1, 2, 4, 8]) / 15, abs=353)
+    assert groups.from_catalogue[:, -1].all()
+    assert popularity_chances(counts[1:], 0) == pytest.approx(0.25)
+
+
+def asked(n):
+    """The same request n times: candidates 0 to 4, of which 1 is a positive; item 7 is withheld."""
+    codes, labels = np.array([0, 1, 2, 3, 4, -1], dtype=np.int32), np.array([0, 1, 0, 0, 0, 0], dtype=np.float32)
+    withheld = np.array([1, 7], dtype=np.int32)
+    return (np.tile(values, (n, 1)) for values in (codes, labels, withheld))
+
+
+COUNTS = np.array([9, 8, 7, 6, 5, 4, 3, 2, 1])
+DRAWS = {
+    "candidate_negatives": 2,
+    "uniform_negatives": 2,
+    "n_items": 9,
+    "popularity_negatives": 3,
+    "popularity": popularity_chances(COUNTS, 1.0),
+}
+
+
+@pytest.mark.parametrize("ratio", [None, 3])
+def test_an_item_is_there_as_often_as_its_chance_says(ratio):
+    """So that weighing by the inverse gives the sum over all items: what corrected scores stand on."""
+    n, rng = 20_000, np.random.default_rng(0)
+    groups = sample_groups(*asked(n), **DRAWS, rng=rng)
+    groups = groups if ratio is None else thinned(groups, ratio, rng)
+    real = groups.codes >= 0
+    seen = np.bincount(groups.codes[real], minlength=9)
+    assert seen[[1, 7]].tolist() == [n, 0]
+    # Every item but the positive and the withheld one: its occurrences, each weighing 1 / chance, are n.
+    weighed = np.bincount(groups.codes[real], weights=1 / groups.chance[real], minlength=9)
+    spread = np.sqrt(n / (seen[seen > 0].min() / n))
+    assert weighed[[0, 2, 3, 4, 5, 6, 8]] == pytest.approx(n, abs=5 * spread)
+    if ratio is None:
+        # Two of four others; had the positive been none, two of five.
+        assert set(groups.chance[(groups.codes == 2) & real].tolist()) == {0.5}
+        assert set(groups.chance[groups.codes == 1].tolist()) == {np.float32(0.4)}
+
+
+def test_a_stated_ratio_is_that_of_every_group():
+    rng = np.random.default_rng(0)
+    groups = thinned(sample_groups(*asked(500), **DRAWS, rng=rng), 1.6, rng)
+    assert groups.codes.shape == (500, 3)
+    assert (groups.codes[:, 0] == 1).all()
+    assert (groups.labels == [1, 0, 0]).all()
+    assert (groups.codes[:, 1:] >= 0).all()
+    assert (groups.from_catalogue == np.isin(groups.codes, [5, 6, 8])).all()
+    wide = thinned(groups, 50, rng)
+    assert [set(row) for row in wide.codes.tolist()] == [set(row) for row in groups.codes.tolist()]

@@ -13,6 +13,7 @@ from recsys.evaluation.funnel_metrics import evaluate_funnel, evaluate_rows
 from recsys.evaluation.lists import write_lists
 from recsys.features.history import Requests
 from recsys.funnel.runtime import Funnel
+from recsys.scoring.calibration import Calibration, Platt
 
 CONFIG = EvaluationConfig(ks=(1, 5, 10, 20), bootstrap=200)
 STAGES = ["route.popular", "route.cf", "fusion", "funnel"]
@@ -142,6 +143,28 @@ def test_labelled_rows_take_the_place_of_candidates(funnel, requests, queries):
     rows = evaluate_rows(np.array([1, 0, 0]), np.array([1.0, 0.0, 2.0]), np.array([0, 0, 1]))
     assert (rows.rows, rows.positives, rows.auc, rows.gauc) == (3, 1, 0.5, 1.0)
     assert evaluate_funnel(funnel, requests, queries, CONFIG, rng=rng(), rows=rows).ranker is rows
+
+
+def test_figures_of_probabilities_are_of_the_calibrated_ones(funnel, requests, queries):
+    calibrated = replace(funnel.parts.ranker, calibration=Calibration((Platt(0.5, -2.0),), (0.15,)))
+    own = Funnel(replace(funnel.parts, ranker=calibrated), funnel.manifest)
+    before, after = (evaluate_funnel(f, requests, queries, CONFIG, rng=rng()) for f in (funnel, own))
+    np.testing.assert_array_equal(after.codes, before.codes)
+    labels, scores = [], []
+    for row, right in enumerate(positives(requests)):
+        ranked = funnel.rank(queries.take(np.array([row])), 50)
+        labels += [code in right for code in ranked.codes[0].tolist() if code >= 0]
+        scores += [score for score in ranked.scores[0] if np.isfinite(score)]
+    chances = 1 / (1 + np.exp(2 - 0.5 * np.array(scores)))
+    assert after.ranker.logloss == pytest.approx(sklearn.log_loss(labels, chances), rel=1e-5)
+    assert after.ranker.calibration_error < before.ranker.calibration_error
+    told = np.array(labels), chances >= 0.15
+    assert after.ranker.decisions.threshold == 0.15
+    assert after.ranker.decisions.precision == pytest.approx(sklearn.precision_score(*told))
+    assert after.ranker.decisions.recall == pytest.approx(sklearn.recall_score(*told))
+    assert after.flat()["ranker/f1"] == pytest.approx(sklearn.f1_score(*told))
+    assert before.ranker.decisions is None
+    assert (after.ranker.auc, after.ranker.gauc) == (before.ranker.auc, before.ranker.gauc)
 
 
 def test_without_a_ranker_the_funnel_is_fusion(funnel, requests, queries):

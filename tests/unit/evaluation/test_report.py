@@ -14,6 +14,7 @@ from recsys.evaluation.plots import draw
 from recsys.evaluation.report import write_report
 from recsys.evaluation.results import (
     Comparison,
+    Decisions,
     FunnelEvaluation,
     LossAttribution,
     RowMetrics,
@@ -48,6 +49,9 @@ def slices(key, title, counted, metric, names):
     return SliceTable(key, title, counted, metric, tuple(SliceRow(name, 7, dict(STAGES)) for name in names))
 
 
+DECISIONS = Decisions(threshold=0.125, precision=0.6, recall=0.3)
+
+
 @pytest.fixture
 def evaluation():
     """Figures made up so that each is easy to recognise: a metric at k is level × k / 1000."""
@@ -61,7 +65,9 @@ def evaluation():
         best_route="route.a-route-with-quite-a-long-name",
         comparisons=(comparison(0.03, 0.02, 0.04),),
         loss=LossAttribution(k=10, found=0.2, ranking=0.5, recall=0.3, no_room=0.1),
-        ranker=RowMetrics("candidates of the test requests", 4000, 300, 0.81, 0.77, 0.25),
+        ranker=RowMetrics(
+            "candidates of the test requests", 4000, 300, 0.81, 0.77, 0.25, 0.03, Decisions(0.125, 0.6, 0.3)
+        ),
         slices=(
             slices("history", "history length", "requests", "NDCG@10", HISTORY_SLICES),
             slices("popularity", "popularity of the positive", "positives", "Recall@10", POPULARITY_SLICES),
@@ -129,7 +135,9 @@ def test_text_says_everything_within_100_columns(evaluation, tmp_path):
     funnel = next(line for line in lines if line.startswith("funnel"))
     assert funnel.split() == ["funnel", *["0.0120"] * 5, "0.0600", "0.1200"]
     for expected in (
-        "Ranker: AUC 0.8100, GAUC 0.7700, log loss 0.2500 over 4,000 candidates of the test requests",
+        "Ranker: AUC 0.8100, GAUC 0.7700 over 4,000 candidates of the test requests",
+        "Ranker: log loss 0.2500, calibration error 0.0300",
+        "Ranker: from probability 0.1250 on, precision 0.6000, recall 0.3000, F1 0.4000",
         "Positives: 20.0% in the top 10, 50.0% lost at ranking (no room for 10.0%), 30.0% lost at recall",
         "NDCG@10 against fusion: +0.0300 [+0.0200, +0.0400], better: the interval excludes 0",
         "Coverage@10 30.0% of the catalogue, Gini@10 0.500",

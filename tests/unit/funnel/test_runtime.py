@@ -24,6 +24,7 @@ from recsys.funnel.requests import Request
 from recsys.funnel.route_features import route_features
 from recsys.funnel.runtime import Funnel
 from recsys.release.build import build_bundle
+from recsys.scoring.calibration import Calibration, Platt
 
 USERS, ITEMS = 24, 40
 
@@ -113,6 +114,24 @@ def test_a_batch_equals_one_at_a_time(funnel):
     ]
     for alone, together in zip(requests, funnel.recommend(requests, 8), strict=True):
         assert_same(funnel.recommend([alone], 8)[0], together)
+
+
+def test_a_calibration_adds_probabilities_and_changes_no_order(funnel, tiny_parts, tiny_info, tmp_path, monkeypatch):
+    calibrated = dataclasses.replace(tiny_parts.ranker, calibration=Calibration((Platt(0.25, -1.0),)))
+    own = build(tiny_parts, tiny_info, tmp_path, ranker=calibrated)
+    requests = [*(Request(user_id=f"u{n}") for n in range(USERS)), Request(allowed=["i5"])]
+    monkeypatch.setattr("recsys.funnel.runtime._CHUNK", 5)
+    for before, after in zip(funnel.recommend(requests, 10), own.recommend(requests, 10), strict=True):
+        assert_same(before, after)
+        expected = [1 / (1 + np.exp(1 - 0.25 * item.score)) for item in after.items]
+        np.testing.assert_allclose([item.probability for item in after.items], expected, rtol=1e-6)
+        assert all(item.probability is None for item in before.items)
+
+
+def test_a_map_for_a_task_that_is_not_there_is_refused(tiny_parts, tiny_info, tmp_path):
+    both = Calibration((Platt(1.0, 0.0), Platt(1.0, 0.0)))
+    with pytest.raises(BundleError, match="2 maps, expected one a task"):
+        build(tiny_parts, tiny_info, tmp_path, ranker=dataclasses.replace(tiny_parts.ranker, calibration=both))
 
 
 def test_rank_in_chunks_equals_rank_at_once(funnel, monkeypatch):

@@ -18,6 +18,7 @@ from recsys.nn.embedding import EmbeddingCollection
 from recsys.training.batches import Samples
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.config import TrainingConfig
+from recsys.training.mining import HardNegatives
 from recsys.training.trainer import predict, seeded, train
 
 ITEM = Field("item.id", 6, 1, "item.id")
@@ -30,6 +31,7 @@ RUNS = {
         "accumulate": 2,
         "optimiser": {"kind": "nadam", "schedule": {"kind": "plateau", "warmup": 0.2}},
     },
+    "mined": {},
     "momentum": {"optimiser": {"kind": "sgd", "momentum": 0.9, "tables": "rowwise_adagrad", "schedule": "one_cycle"}},
 }
 
@@ -69,7 +71,8 @@ def run(name, folder, *, die_at=0):
     with seeded(7):
         model = Model()
     log = lambda *point: curve.append(point)  # noqa: E731
-    result = train(model, loss, samples, config, seed=3, log=log, validate=figure, checkpoints=folder)
+    source = HardNegatives(samples, model, 1) if name == "mined" else samples
+    result = train(model, loss, source, config, seed=3, log=log, validate=figure, checkpoints=folder)
     weights = b"".join(values.numpy().tobytes() for values in model.state_dict().values())
     return {
         "weights": hashlib.sha256(weights).hexdigest(),
@@ -93,6 +96,8 @@ def elsewhere(name, folder, die_at):
         ("everything", BATCHES + 1),
         ("everything", 2 * BATCHES + 4),
         ("momentum", BATCHES + 3),
+        ("mined", BATCHES + 1),
+        ("mined", BATCHES + 3),
     ],
 )
 def test_a_killed_run_ends_at_the_same_weights(name, die_at, tmp_path):
