@@ -163,7 +163,7 @@ def _fitted(
     model.fit_inputs(samples)
     loss = _objective(ranking, model)
     stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
-    run = partial(train, model, loss, samples, ranking.training, seed=context.seed, log=log)
+    run = partial(train, model, loss, samples, ranking.training, seed=context.seed, log=log, say=context.say)
     return model, run(validate=validate, checkpoints=stand)
 
 
