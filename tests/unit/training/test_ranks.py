@@ -1,16 +1,21 @@
 """Several processes that train one model together come to what one comes to that takes as many batches a step."""
 
 import os
+import pickle
 import signal
 
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 from recsys.errors import ConfigError, TrainingError
 from recsys.features.batch import Field
+from recsys.losses.config import LossConfig
 from recsys.losses.pointwise import bce
+from recsys.losses.registry import LOSSES, build_loss
+from recsys.losses.tasks import TaskLosses
 from recsys.nn.embedding import EmbeddingCollection
 from recsys.training.batches import Samples
 from recsys.training.config import TrainingConfig
@@ -132,6 +137,14 @@ def test_a_loss_that_is_none_in_another_process_ends_all_with_its_layer():
 def test_what_cannot_be_sent_to_another_process_is_told():
     with pytest.raises(ConfigError, match=r"^training\.trainer\.devices: several devices need .*; use devices: 1$"):
         trained(TWO, loss=lambda scores, labels, mask=None: bce(scores, labels))
+
+
+@pytest.mark.parametrize("kind", LOSSES)
+def test_every_loss_can_be_sent(kind):
+    config = TypeAdapter(LossConfig).validate_python(f"bce + 0.1 * {kind}")
+    loss = TaskLosses([build_loss(config)] * 2, [1.0, 2.0], "uncertainty")
+    scores, labels = torch.randn(3, 4, 2), torch.tensor([1.0, 0.0, 0.0, 1.0]).view(1, 4, 1).expand(3, 4, 2)
+    assert torch.equal(pickle.loads(pickle.dumps(loss))(scores, labels), loss(scores, labels))
 
 
 def test_more_devices_than_batches_are_refused():
