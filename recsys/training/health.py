@@ -18,8 +18,9 @@ from recsys.training.tables import followed_tables
 
 __all__ = ["Health"]
 
-_STANDS_STILL, _BEHIND = 1e-6, 1e-3
-"""A layer stands still when its gradient is this small a share of its weights, and of the largest such share."""
+_STANDS_STILL, _BEHIND = 1e-8, 1e-3
+"""A layer stands still when in two epochs its gradient is this small a share of its weights, and of the largest such
+share. Attention over small embeddings begins with next to none, and recovers; Adam moves by what is above 1e-8."""
 _STEEP = 1e3
 """A gradient this many times as long as the weights explodes; weights shorter than 1 count as 1."""
 _GROWN = 100.0
@@ -51,7 +52,7 @@ class Health:
         self._alive: dict[str, Tensor] = {}
         self._slopes: dict[str, Tensor] = {}
         self._steepest: dict[str, Tensor] = {}
-        self._looks = 0
+        self._still: list[str] = []
         self._known: list[str] = []
         self._said: list[str] = []
 
@@ -74,17 +75,16 @@ class Health:
     @torch.no_grad()
     def sloped(self) -> None:
         """Takes the gradients of a step that is looked at."""
-        self._looks += 1
         for name, parameter in self._model.named_parameters():
             if parameter.ndim > 1 and parameter.numel() and parameter.grad is not None:
                 gradient, weights = _norms(parameter)
                 layer = name.removesuffix(".weight")
-                _merge(self._slopes, layer, gradient / weights.clamp(min=1e-12), torch.add)
+                _merge(self._slopes, layer, gradient / weights.clamp(min=1e-12), torch.maximum)
                 _merge(self._steepest, layer, gradient / weights.clamp(min=1.0), torch.maximum)
 
     def figures(self) -> dict[str, float]:
         """Those of the epoch that ends, by name. Says what is wrong, and forgets the epoch."""
-        slopes = {name: float(total) / self._looks for name, total in self._slopes.items()}
+        slopes = {name: float(share) for name, share in self._slopes.items()}
         dead = {name: 1 - float(alive.float().mean()) for name, alive in self._alive.items()}
         sizes = {name: float(size) for name, size in self._sizes.items()}
         self._judge_gradients(slopes)
@@ -96,7 +96,7 @@ class Health:
         found |= {f"health/dead_units/{name}": value for name, value in dead.items()}
         for table in self._tables:
             found |= table.figures()
-        self._sizes, self._alive, self._slopes, self._steepest, self._looks = {}, {}, {}, {}, 0
+        self._sizes, self._alive, self._slopes, self._steepest = {}, {}, {}, {}
         return found
 
     def beginning_of(self, batch: Batch, forward: Callable[[], object]) -> str:
@@ -113,8 +113,8 @@ class Health:
         parts = (self._began, self._sizes, self._alive, self._slopes, self._steepest)
         return {
             "parts": [dict(part) for part in parts],
-            "looks": self._looks,
             "rows": [table.seen for table in self._tables],
+            "still": list(self._still),
             "known": list(self._known),
             "said": list(self._said),
         }
@@ -122,7 +122,7 @@ class Health:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Goes on where `state` was asked, and says again what was said."""
         self._began, self._sizes, self._alive, self._slopes, self._steepest = state["parts"]
-        self._looks, self._known, self._said = state["looks"], state["known"], state["said"]
+        self._still, self._known, self._said = state["still"], state["known"], state["said"]
         for table, seen in zip(self._tables, state["rows"], strict=True):
             table.seen = seen
         for text in self._said:
@@ -136,12 +136,14 @@ class Health:
 
     def _judge_gradients(self, slopes: Mapping[str, float]) -> None:
         largest = max(slopes.values(), default=0.0)
+        still = {name: share for name, share in slopes.items() if share < min(_STANDS_STILL, _BEHIND * largest)}
         self._complain(
             "vanishing",
-            {name: share for name, share in slopes.items() if share < min(_STANDS_STILL, _BEHIND * largest)},
+            {name: share for name, share in still.items() if name in self._still},
             f"gradients vanish ({{:.1g}} of the weights; {largest:.1g} in the layer that learns fastest): nothing is "
             "learned there; try activation: relu, norm: layer, fewer layers or another initialiser",
         )
+        self._still = list(still)
         self._complain(
             "steep",
             {name: float(value) for name, value in self._steepest.items() if value > _STEEP},
@@ -167,7 +169,8 @@ class Health:
 
     def _judge_rows(self) -> None:
         for table in self._tables:
-            for name, share in table.dead().items():
+            # A row that is zero and never met says nothing, as it should.
+            for name, share in () if table.starts_at_zero else table.dead().items():
                 self._complain(
                     f"rows of {name}",
                     {table.name: share} if share > _MANY else {},

@@ -20,6 +20,7 @@ class FollowedTable:
 
     Attributes:
         seen: `(n,)` bool, of the rows that are followed.
+        starts_at_zero: whether all weights were zero at the beginning.
     """
 
     def __init__(self, name: str, collection: EmbeddingCollection) -> None:
@@ -35,7 +36,7 @@ class FollowedTable:
         followed = [] if self._sparse else [row for own in self._rows.values() for row in _spaced(own)]
         self._followed = torch.tensor(followed, dtype=torch.int64)
         self.seen = torch.zeros(len(self.weight) if self._sparse else len(followed), dtype=torch.bool)
-        self._starts_at_zero = not bool(self.weight.detach().any())
+        self.starts_at_zero = not bool(self.weight.detach().any())
 
     @torch.no_grad()
     def touched(self) -> None:
@@ -66,7 +67,7 @@ class FollowedTable:
             return {}
         dead = sum(len(self._rows[table]) * share for table, share in self.dead().items()) / total
         found = {f"health/dead_rows/{self.name}": dead}
-        if not self._starts_at_zero:
+        if not self.starts_at_zero:
             found[f"health/zero_rows/{self.name}"] = 1 - float(self.weight.detach()[1:].any(1).float().mean())
         return found
 

@@ -138,7 +138,7 @@ def test_units_that_always_give_zero_are_told_by_layer():
     said, curve = trained(model)
     assert curve["health/dead_units/net.1", 1] == 12 / 16
     assert curve["health/dead_units/net.3", 1] <= 0.5
-    assert [text for text in said if "dead" in text] == [
+    assert [text for text in said if text.startswith("layer net.1")] == [
         "layer net.1: 75% of the units are dead, they give 0 whatever comes in; try a smaller "
         "optimiser.learning_rate, activation: prelu or norm: layer"
     ]
@@ -154,6 +154,14 @@ def test_padded_candidates_do_not_keep_a_unit_alive():
     said, curve = trained(model, given)
     assert curve["health/dead_units/deep.blocks.0", 1] == 1.0
     assert any(re.match(r"layers? deep\.blocks\.0.*: 100% of the units are dead", text) for text in said)
+
+
+def test_rows_that_start_at_zero_and_are_never_met_are_no_ill():
+    said, curve = trained(deepfm(), samples(items=range(1, 11)))
+    # Of 40 items ten are met, and all 20 users; in both tables, of which only the vectors are drawn.
+    assert curve["health/dead_rows/first_order.weights", 3] == curve["health/dead_rows/inputs.embeddings", 3] == 0.5
+    assert [text.partition(":")[0] for text in said] == ["layer inputs.embeddings"]
+    assert ("health/zero_rows/first_order.weights", 3) not in curve
 
 
 @pytest.mark.parametrize("sparse", [False, True])
