@@ -209,7 +209,7 @@ def _fitted(
     stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
     hard = ranking.samples.hard_negatives
     source = HardNegatives(samples, model, hard) if hard else samples
-    run = partial(train, model, loss, source, ranking.training, seed=context.seed, log=log)
+    run = partial(train, model, loss, source, ranking.training, seed=context.seed, log=log, say=context.say)
     return model, run(validate=validate, checkpoints=stand)
 
 

@@ -13,11 +13,13 @@ from pipelines.store import Artifact
 from recsys.bundle.format import read_provenance
 from recsys.config import Config
 from recsys.settings import content_hash
-from recsys.tracking.base import Run, status_of
+from recsys.tracking.base import EndStatus, Run, status_of
 from recsys.tracking.registry import make_tracker
 
 __all__ = ["TrackingObserver", "flat", "git_revision"]
 
+_TAG_LENGTH = 5000
+"""Characters that every tracker takes for the value of a tag."""
 _REPORTS = ("report.html", "report.txt", "metrics.json")
 
 
@@ -42,6 +44,7 @@ class TrackingObserver(Observer):
         self._parent: Run | None = None
         self._stage: Run | None = None
         self._artifacts: dict[str, Artifact] = {}
+        self._said: list[str] = []
 
     @property
     def run_id(self) -> str | None:
@@ -54,6 +57,7 @@ class TrackingObserver(Observer):
             settings = flat(self._config.model_dump(mode="json"))
             tags = {"config_hash": content_hash(self._config), "git_revision": git_revision() or "none"}
             self._parent = self._tracker.start(self._config.name, params=settings, tags=tags)
+        self._said = []
         tags = {"stage": stage.name, "why": why}
         self._stage = self._tracker.start(stage.name, nested=True, tags=tags)
 
@@ -61,6 +65,10 @@ class TrackingObserver(Observer):
         """See `Observer`."""
         if self._stage is not None:
             self._stage.metric(name, value, step)
+
+    def on_message(self, stage: Stage, text: str) -> None:
+        """See `Observer`."""
+        self._said.append(text)
 
     def on_skip(self, stage: Stage, artifact: Artifact) -> None:
         """See `Observer`."""
@@ -74,14 +82,14 @@ class TrackingObserver(Observer):
             self._stage.metrics(
                 {**artifact.metrics, "seconds": artifact.seconds, "peak_memory_mb": artifact.peak_memory_mb}
             )
-            self._stage.end()
-            self._stage = None
+            self._end_stage("finished")
 
     def on_fail(self, stage: Stage, error: BaseException) -> None:
         """See `Observer`."""
+        if isinstance(error, Exception):
+            self._said.append(str(error))
         if self._stage is not None:
-            self._stage.end(status_of(type(error)))
-            self._stage = None
+            self._end_stage(status_of(type(error)))
 
     def published(self, bundle: Path) -> None:
         """Registers the bundle if this run made it."""
@@ -111,6 +119,13 @@ class TrackingObserver(Observer):
             self._parent.metrics(evaluated.metrics)
             self._report(self._parent, evaluated.folder)
         self._parent.end(status_of(kind))
+
+    def _end_stage(self, status: EndStatus) -> None:
+        assert self._stage is not None
+        if self._said:
+            self._stage.tags({"messages": "\n".join(self._said)[:_TAG_LENGTH]})
+        self._stage.end(status)
+        self._stage = None
 
     def _report(self, run: Run, folder: Path) -> None:
         for name in _REPORTS:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from recsys.features.batch import InputSpec
 from recsys.ranking.configs import MULTI_TASK, TREES, RankerConfig
+from recsys.ranking.settings.base import EmbeddingSettings
 
 if TYPE_CHECKING:
     from recsys.ranking.base import Ranker
@@ -58,6 +59,10 @@ def build_ranker(config: RankerConfig, spec: InputSpec, tasks: int = 1) -> "Rank
         spec: its inputs.
         tasks: how many it learns; 1 but for rankers of several tasks.
     """
+    from recsys.ranking.initialise import initialise
+
     build = importlib.import_module(RANKERS[config.kind]).build
     ranker: Ranker = build(config, spec, tasks) if config.kind in MULTI_TASK else build(config, spec)
+    if isinstance(config, EmbeddingSettings):
+        initialise(ranker, config)
     return ranker

@@ -5,7 +5,6 @@ from typing import Annotated, Literal, Self
 from pydantic import (
     BeforeValidator,
     Field,
-    JsonValue,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -15,6 +14,7 @@ from pydantic import (
 
 from recsys.problems import Problem
 from recsys.settings import Settings
+from recsys.training.arguments import TrainerArguments
 
 __all__ = [
     "ConstantSchedule",
@@ -186,5 +186,9 @@ class TrainingConfig(Settings):
     threads: PositiveInt | None = None
     """CPU threads of a step; `null`: one a core. Small models gain nothing from a second one and lose much to it on a
     busy machine."""
-    trainer: dict[str, JsonValue] = Field(default_factory=dict)
-    """Extra arguments for `pytorch_lightning.Trainer`, such as `{accelerator: gpu, precision: bf16-mixed}`."""
+    health_every: NonNegativeInt = 50
+    """Steps between two looks at gradients, activations and embeddings, which are drawn as `health/…`, and warned of
+    when they vanish, explode or are dead. The last step of an epoch is always looked at; 0: none is."""
+    trainer: TrainerArguments = Field(default_factory=dict)
+    """Arguments for `pytorch_lightning.Trainer`, such as `{accelerator: gpu, precision: bf16-mixed}`. With `devices: 2`
+    two devices take a batch each a step, and average their gradients."""

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -16,7 +17,10 @@ from recsys.losses.base import Objective, like
 from recsys.training.average import WeightAverage
 from recsys.training.batches import Batch
 from recsys.training.config import TrainingConfig
+from recsys.training.health import Health
 from recsys.training.optimisers import JointOptimiser, clip_gradients, optimiser_of
+from recsys.training.plan import Plan
+from recsys.training.ranks import Ranks
 from recsys.training.schedules import RateSchedule
 
 __all__ = ["Auxiliary", "Progress", "TrainingModule"]
@@ -55,9 +59,11 @@ class TrainingModule(pl.LightningModule):
         model: `forward(inputs, mask)` gives scores.
         loss: see `recsys.losses.base`.
         config: of the training run.
-        batches: an epoch.
-        epoch_end: takes the mean loss of every epoch; says whether to go on.
+        plan: how long it is.
+        ranks: this process among those that train the model together.
+        epoch_end: takes the figures of every epoch, `train/loss` first; says whether to go on.
         keep: called where a run can be taken up again: between two steps, and after an epoch.
+        say: takes a message of what is wrong.
     """
 
     def __init__(
@@ -65,28 +71,33 @@ class TrainingModule(pl.LightningModule):
         model: nn.Module,
         loss: Objective,
         config: TrainingConfig,
-        batches: int,
-        epoch_end: Callable[[float], bool],
+        plan: Plan,
+        ranks: Ranks,
+        epoch_end: Callable[[Mapping[str, float]], bool],
         keep: Callable[[], None],
+        say: Callable[[str], None],
     ) -> None:
         super().__init__()
         self.model = model
         self.loss = loss
         self.config = config
-        self.batches = batches
+        self.plan = plan
+        self.ranks = ranks
         self.epoch_end = epoch_end
         self.keep = keep
-        self.schedule = RateSchedule(config.optimiser.schedule, config.epochs, -(-batches // config.accumulate))
+        self.schedule = RateSchedule(config.optimiser.schedule, plan.length, plan.steps)
         self.average = WeightAverage(model, config.ema) if config.ema else None
+        self.health = Health(model, say) if config.health_every else None
         self.progress = Progress()
         self._optimiser: JointOptimiser | None = None
-        self._resumed: dict[str, Any] | None = None
+        self._resumed: dict[str, Any] = {}
 
     def configure_optimizers(self) -> Optimizer:
         """See Lightning."""
         self._optimiser = optimiser_of(nn.ModuleList([self.model, *self._weighing]), self.config.optimiser)
-        if self._resumed is not None:
-            self._optimiser.load_state_dict(self._resumed)
+        if self._resumed:
+            self._optimiser.load_state_dict(self._resumed["optimiser"])
+            self.trainer.precision_plugin.load_state_dict(self._resumed["precision"])
         return self._optimiser
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -95,11 +106,18 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, number: int) -> Tensor:
         """The loss of a batch. Raises `TrainingError` when it is not finite or explodes."""
-        loss = self._loss(batch)
+        with self._look():
+            loss = self._loss(batch)
         value = float(loss.detach())
-        self._check(value)
+        self._check(value, batch)
         self.progress.total += value
         return loss
+
+    def on_after_backward(self) -> None:
+        """See Lightning: before gradients of scaled losses are scaled back, so that all ranks find the same."""
+        if self._ends_step:
+            buffers = [part for whole in (self.model, *self._weighing) for part in whole.buffers()]
+            self.ranks.average(self._trained, [part for part in buffers if part.is_floating_point()])
 
     def configure_gradient_clipping(
         self,
@@ -108,9 +126,12 @@ class TrainingModule(pl.LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """See Lightning, whose own clipping stops at sparse gradients."""
-        largest = self.config.gradient_clip or gradient_clip_val
-        if largest:
-            clip_gradients([p for group in optimizer.param_groups for p in group["params"]], largest)
+        if self.health is not None:
+            self.health.touched()
+            if self._looks:
+                self.health.sloped()
+        if self.config.gradient_clip:
+            clip_gradients(self._trained, self.config.gradient_clip)
 
     def optimizer_step(
         self,
@@ -130,17 +151,20 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: object, batch: Batch, batch_idx: int) -> None:
         """See Lightning."""
+        ended = self._ends_step
         self.progress.batch += 1
-        if self.progress.batch % self.config.accumulate == 0 and self.progress.batch < self.batches:
+        if ended and self.progress.batch < self.plan.of(self.progress.epoch):
             self.keep()
 
     def on_train_epoch_end(self) -> None:
         """Checks the weights and asks whether to go on."""
         self._check_weights()
-        mean = self.progress.total / max(self.progress.batch, 1)
+        figures = {"train/loss": self.ranks.mean(self.progress.total / max(self.progress.batch, 1))}
+        if self.health is not None:
+            figures |= self.health.figures()
         self.progress.epoch += 1
         self.progress.batch, self.progress.total = 0, 0.0
-        if not self.epoch_end(mean):
+        if not self.epoch_end(figures):
             self.trainer.should_stop = True
         self.keep()
 
@@ -154,6 +178,8 @@ class TrainingModule(pl.LightningModule):
             "loss": [part.state_dict() for part in self._weighing],
             "schedule": self.schedule.state(),
             "average": self.average.values if self.average else {},
+            "precision": self.trainer.precision_plugin.state_dict(),
+            "health": self.health.state() if self.health else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -161,12 +187,35 @@ class TrainingModule(pl.LightningModule):
         for name, value in state["progress"].items():
             setattr(self.progress, name, value)
         self.model.load_state_dict(state["model"])
-        self._resumed = state["optimiser"]
+        self._resumed = state
         for part, kept in zip(self._weighing, state["loss"], strict=True):
             part.load_state_dict(kept)
         self.schedule.restore(state["schedule"])
         if self.average is not None:
             self.average.values = state["average"]
+        if self.health is not None:
+            self.health.restore(state["health"])
+
+    @property
+    def _trained(self) -> list[Tensor]:
+        assert self._optimiser is not None
+        return [parameter for group in self._optimiser.param_groups for parameter in group["params"]]
+
+    @property
+    def _ends_step(self) -> bool:
+        return self.plan.ends_step(self.progress.epoch, self.progress.batch)
+
+    @property
+    def _looks(self) -> bool:
+        """Whether the present step is looked at: every so often, and the last of an epoch."""
+        batch, every = self.progress.batch, self.config.health_every * self.plan.accumulate
+        return (batch + 1) % every == 0 or batch + 1 == self.plan.of(self.progress.epoch)
+
+    def _look(self) -> AbstractContextManager[None]:
+        if self.health is None:
+            return nullcontext()
+        # What later looks are compared with is the first step.
+        return self.health.looking(self._looks or (self.progress.step == 0 and self.progress.batch == 0))
 
     @property
     def _weighing(self) -> list[nn.Module]:
@@ -174,39 +223,45 @@ class TrainingModule(pl.LightningModule):
         return [self.loss] if isinstance(self.loss, nn.Module) else []
 
     def _loss(self, batch: Batch) -> Tensor:
-        own: Tensor | float = 0.0
-        if isinstance(self.model, Auxiliary):
-            scores, own = self.model.with_auxiliary(batch.inputs, batch.mask)
-        else:
-            scores = self.model(batch.inputs, batch.mask)
+        scores, own = self._scored(batch)
         if batch.offset is not None:
             scores = scores + like(scores, batch.offset)
         labels = batch.labels.unsqueeze(-1) if scores.ndim > batch.labels.ndim else batch.labels
         counted = {} if batch.weight is None else {"weight": batch.weight}
         return self.loss(scores, labels, mask=batch.mask, **counted) + own
 
-    def _check(self, loss: float) -> None:
-        if math.isfinite(loss) and loss <= self.config.max_loss:
+    def _scored(self, batch: Batch) -> tuple[Tensor, Tensor | float]:
+        """Scores, and the model's own term of the loss."""
+        if isinstance(self.model, Auxiliary):
+            return self.model.with_auxiliary(batch.inputs, batch.mask)
+        return self.model(batch.inputs, batch.mask), 0.0
+
+    def _check(self, loss: float, batch: Batch) -> None:
+        bad = not math.isfinite(loss) or loss > self.config.max_loss
+        if not self.ranks.any(bad):
             return
-        bad = _first_bad(self.model)
         where = f"epoch {self.progress.epoch + 1}, step {self.progress.batch + 1}"
-        raise TrainingError(
-            f"training diverged at {where}: the loss is {loss:g}, expected at most {self.config.max_loss:g}"
-            f"{f'; {bad} is not finite' if bad else '; all weights are finite, so look at the inputs too'}; "
-            f"{self._advice()}"
+        told = (
+            f"training diverged at {where}: the loss is {loss:g}, expected at most {self.config.max_loss:g}; "
+            f"{self._origin(batch)}"
         )
+        raise TrainingError(next(text for text in self.ranks.gather(told if bad else "") if text))
+
+    def _origin(self, batch: Batch) -> str:
+        health = self.health or Health(self.model, lambda _: None)
+        found = health.beginning_of(batch, lambda: self._scored(batch))
+        if not found:
+            return f"no layer gives large numbers, so look at the loss; {self._advice()}"
+        return f"it begins in {found}; {self._advice()}" if found.startswith("layer") else f"it begins in {found}"
 
     def _advice(self) -> str:
         rate = self.config.optimiser.learning_rate
         return f"try a smaller optimiser.learning_rate (now {rate:g}) or a gradient_clip"
 
     def _check_weights(self) -> None:
-        bad = _first_bad(self.model)
+        named = self.model.named_parameters()
+        bad = next((name for name, values in named if not bool(torch.isfinite(values).all())), "")
         if bad:
             raise TrainingError(
                 f"training diverged in epoch {self.progress.epoch + 1}: {bad} is not finite; {self._advice()}"
             )
-
-
-def _first_bad(model: nn.Module) -> str:
-    return next((name for name, values in model.named_parameters() if not bool(torch.isfinite(values).all())), "")

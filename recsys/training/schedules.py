@@ -18,7 +18,7 @@ from recsys.training.config import (
 __all__ = ["RateSchedule", "rate_share"]
 
 
-def rate_share(config: ScheduleConfig, epoch: float, epochs: int) -> float:
+def rate_share(config: ScheduleConfig, epoch: float, epochs: float) -> float:
     """Share of the largest learning rate, without what a plateau takes off.
 
     Args:
@@ -44,7 +44,7 @@ class RateSchedule:
         steps: an epoch.
     """
 
-    def __init__(self, config: ScheduleConfig, epochs: int, steps: int) -> None:
+    def __init__(self, config: ScheduleConfig, epochs: float, steps: int) -> None:
         self._config, self._epochs, self._steps = config, epochs, steps
         self._left = 1.0
         self._best = -math.inf

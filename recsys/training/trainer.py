@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
+from pytorch_lightning.accelerators import CUDAAccelerator
 from torch import Tensor, nn
 
+from recsys.errors import ConfigError
 from recsys.losses.base import Objective
+from recsys.training.arguments import PASSED
 from recsys.training.batches import Batch, BatchSource, Samples, Stateful
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.config import TrainingConfig
 from recsys.training.memory import kept_memory
 from recsys.training.module import Progress, TrainingModule
+from recsys.training.plan import Plan, plan
+from recsys.training.ranks import Ranks, crew
 
 __all__ = ["TrainResult", "Validation", "predict", "seeded", "train"]
 
@@ -61,6 +67,7 @@ def train(
     *,
     seed: int,
     log: Callable[[str, float, int], None],
+    say: Callable[[str], None] = lambda _: None,
     validate: Validation | None = None,
     checkpoints: Path | None = None,
 ) -> TrainResult:
@@ -69,27 +76,30 @@ def train(
     Args:
         model: `forward(inputs, mask)` gives scores.
         loss: judges them.
-        batches: of every epoch.
+        batches: of every epoch; on several devices each takes a batch a step.
         config: of the run.
         seed: of the order of the batches and of dropout.
-        log: takes `train/loss` and each `valid/<name>` of every epoch.
+        log: takes `train/loss`, each `health/<name>` and each `valid/<name>` of every epoch.
+        say: takes what is wrong with the training, though it goes on: a line for whoever watches.
         validate: what early stopping goes by; without it all epochs are run.
         checkpoints: a folder of this run alone: one that was killed goes on from what it left there.
 
     Raises:
-        TrainingError: a loss or a weight became NaN, infinite or too large.
+        ConfigError: Lightning takes the arguments in `config.trainer` for wrong, or the machine has no such devices.
+        TrainingError: a loss or a weight became NaN, infinite or too large, or a process was killed.
         KeyboardInterrupt: on Ctrl-C.
     """
-    run = _Run(model, loss, batches, config, seed, log, validate, checkpoints)
-    with seeded(seed), _threads(config.threads), kept_memory(), _quiet(), _interruptible():
-        run.resume()
-        settings: dict[str, Any] = {**_TRAINER, "max_epochs": config.epochs, **config.trainer}
-        settings["max_epochs"] -= run.progress.epoch
-        model.train()
-        if not run.watch.stopped:
-            trainer = pl.Trainer(**settings, accumulate_grad_batches=config.accumulate)
-            trainer.fit(run.module, train_dataloaders=run.epochs)
-    model.cpu()
+    with _quiet(config.trainer):
+        devices = _devices(config.trainer)
+    keeper = None if checkpoints is None else Checkpoints(checkpoints, config.checkpoint_minutes)
+    state = None if keeper is None else keeper.load()
+    if state is not None and len(state["own"]) != len(devices):
+        state = None
+    length = plan(config, len(batches), len(devices))
+    parts = _Parts(model, loss, batches, config, length, seed, state, devices)
+    with crew(len(devices), _follow, parts, cuda=devices[0].cuda) as ranks, _interruptible():
+        run = _Run(parts, ranks, log, say, validate, keeper)
+        run.go(state)
     run.settle()
     model.eval()
     return TrainResult(run.watch.epochs, run.watch.best_epoch, run.watch.best)
@@ -105,6 +115,53 @@ def predict(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
         scores = model(there.inputs, there.mask)
         parts.append((scores[..., 0] if scores.ndim > batch.labels.ndim else scores).cpu().numpy())
     return np.concatenate(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Device:
+    """What one process trains on, in Lightning's words."""
+
+    accelerator: str
+    devices: int | list[int]
+
+    @property
+    def cuda(self) -> bool:
+        return self.accelerator == "cuda"
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What every process of a run needs."""
+
+    model: nn.Module
+    loss: Objective
+    batches: BatchSource
+    config: TrainingConfig
+    plan: Plan
+    seed: int
+    state: dict[str, Any] | None
+    devices: list[_Device]
+
+
+def _follow(ranks: Ranks, parts: _Parts) -> None:
+    """What the processes of a run do but the first."""
+    _Run(parts, ranks, lambda *_: None, lambda _: None, None, None).go(parts.state)
+
+
+def _devices(arguments: Mapping[str, Any]) -> list[_Device]:
+    """One for each process."""
+    probe = _trainer({name: arguments[name] for name in ("accelerator", "devices") if name in arguments})
+    if isinstance(probe.accelerator, CUDAAccelerator):
+        return [_Device("cuda", [place]) for place in probe.device_ids]
+    accelerator = str(arguments.get("accelerator", "auto"))
+    return [_Device(accelerator, 1) for _ in range(probe.num_devices)]
+
+
+def _trainer(settings: Mapping[str, Any]) -> pl.Trainer:
+    try:
+        return pl.Trainer(**{**_TRAINER, **settings})
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
+        raise ConfigError(f"training.trainer: Lightning cannot be set up so: {error}") from error
 
 
 _TRAINER: dict[str, Any] = {
@@ -156,38 +213,54 @@ class _Watch:
 
 
 class _Run:
-    """A run's parts, and how they go on together from a checkpoint."""
+    """A run's parts, and how they go on together from a checkpoint. The first process alone validates and keeps."""
 
     def __init__(
         self,
-        model: nn.Module,
-        loss: Objective,
-        batches: BatchSource,
-        config: TrainingConfig,
-        seed: int,
+        parts: _Parts,
+        ranks: Ranks,
         log: Callable[[str, float, int], None],
+        say: Callable[[str], None],
         validate: Validation | None,
-        checkpoints: Path | None,
+        checkpoints: Checkpoints | None,
     ) -> None:
-        self.model = model
+        self.parts = parts
+        self.model = parts.model
+        self.ranks = ranks
         self.validate = validate
-        self.watch = _Watch(config.patience, log)
-        self.module = TrainingModule(model, loss, config, len(batches), self._epoch_end, self._keep)
-        self.epochs = _Epochs(batches, np.random.default_rng(seed), self.progress)
-        self.checkpoints = None if checkpoints is None else Checkpoints(checkpoints, config.checkpoint_minutes)
+        self.watch = _Watch(parts.config.patience, log)
+        self.plan = parts.plan
+        self.module = TrainingModule(
+            parts.model, parts.loss, parts.config, self.plan, ranks, self._epoch_end, self._keep, say
+        )
+        rng = np.random.default_rng(parts.seed)
+        self.epochs = _Epochs(parts.batches, rng, self.module.progress, self.plan, ranks)
+        self.checkpoints = checkpoints
 
-    @property
-    def progress(self) -> Progress:
-        return self.module.progress
+    def go(self, state: dict[str, Any] | None) -> None:
+        """Runs the epochs that are left, and leaves the model on the CPU."""
+        config, device = self.parts.config, self.parts.devices[self.ranks.rank]
+        threads = config.threads or max(torch.get_num_threads() // self.ranks.size, 1)
+        with seeded(self.parts.seed + self.ranks.rank), _switches(threads), kept_memory(), _quiet(config.trainer):
+            self._resume(state)
+            self.model.train()
+            if not self.watch.stopped:
+                passed: dict[str, Any] = {n: v for n, v in config.trainer.items() if n in PASSED - {"strategy"}}
+                passed |= {"accelerator": device.accelerator, "devices": device.devices}
+                passed |= {"max_epochs": self.plan.epochs - self.module.progress.epoch}
+                trainer = _trainer({**passed, "accumulate_grad_batches": config.accumulate})
+                trainer.fit(self.module, train_dataloaders=self.epochs)
+            self.model.cpu()
 
-    def resume(self) -> None:
-        state = None if self.checkpoints is None else self.checkpoints.load()
+    def _resume(self, state: dict[str, Any] | None) -> None:
         if state is not None:
             # Sums are rounded by how they are shared out among threads.
             torch.set_num_threads(state["threads"])
             self.module.restore(state["module"])
             self.watch.restore(state["watch"])
-            self.epochs.restore(state["epochs"])
+            own = state["own"][self.ranks.rank]
+            self.module.progress.total = own["total"]
+            self.epochs.restore(state["epochs"], own["torch"])
 
     def settle(self) -> None:
         """The run is over: the model gets the weights to keep."""
@@ -199,18 +272,25 @@ class _Run:
             self.checkpoints.clear()
 
     def _keep(self) -> None:
-        if self.checkpoints is not None and self.checkpoints.due:
+        if not self.ranks.any(self.checkpoints is not None and self.checkpoints.due):
+            return
+        own = self.ranks.gather({"torch": _torch_states(), "total": self.module.progress.total})
+        if self.checkpoints is not None:
             parts = {"module": self.module.state(), "watch": self.watch.state(), "epochs": self.epochs.state()}
-            self.checkpoints.save({"threads": torch.get_num_threads(), **parts})
+            self.checkpoints.save({"threads": torch.get_num_threads(), "own": own, **parts})
 
-    def _epoch_end(self, loss: float) -> bool:
+    def _epoch_end(self, figures: Mapping[str, float]) -> bool:
         self.watch.epochs += 1
-        self.watch.say("train/loss", loss)
+        for name, value in figures.items():
+            self.watch.say(name, value)
+        figure = -figures["train/loss"]
         if self.validate is None:
             self.watch.best_epoch = self.watch.epochs
-            self.module.schedule.judged(-loss)
         else:
-            self.module.schedule.judged(self._validated(self.validate))
+            figure = self._validated(self.validate)
+        # The first process alone validates.
+        figure, self.watch.stopped = self.ranks.first((figure, self.watch.stopped))
+        self.module.schedule.judged(figure)
         return not self.watch.stopped
 
     def _validated(self, validate: Validation) -> float:
@@ -228,22 +308,32 @@ class _Run:
 
 
 class _Epochs:
-    """What Lightning takes for a data loader: each pass is an epoch, the first what is left of one."""
+    """What Lightning takes for a data loader: each pass is an epoch, the first what is left of one.
 
-    def __init__(self, batches: BatchSource, rng: np.random.Generator, progress: Progress) -> None:
+    Of several processes each takes a batch in turn.
+    """
+
+    def __init__(
+        self, batches: BatchSource, rng: np.random.Generator, progress: Progress, plan: Plan, ranks: Ranks
+    ) -> None:
         self._batches = batches
         self._rng = rng
         self._progress = progress
+        self._plan = plan
+        self._ranks = ranks
         self._drawn = rng.bit_generator.state
         self._first: tuple[int, int] = (0, 0)
         self._torch: list[Tensor] = []
 
     def __len__(self) -> int:
-        return len(self._batches) - self._skipped
+        # Lightning asks once more when all is done.
+        return max(self._plan.of(self._progress.epoch) - self._skipped, 0)
 
     def __iter__(self) -> Iterator[Batch]:
         self._drawn = self._rng.bit_generator.state
-        left = itertools.islice(self._batches.epoch(self._rng), self._skipped, None)
+        rank, size = self._ranks.rank, self._ranks.size
+        end = self._plan.of(self._progress.epoch) * size
+        left = itertools.islice(self._batches.epoch(self._rng), rank + self._skipped * size, end, size)
         for number, batch in enumerate(left):
             if number == 0 and self._torch:
                 _set_torch_states(self._torch)
@@ -256,16 +346,16 @@ class _Epochs:
         return batches if self._progress.epoch == epoch else 0
 
     def state(self) -> dict[str, Any]:
-        """Of what draws random numbers: batches as they were when the epoch began, torch as it is."""
-        drawn = self._drawn if self._progress.batch else self._rng.bit_generator.state
-        own = self._batches.state() if isinstance(self._batches, Stateful) and self._progress.batch else {}
-        return {"batches": drawn, "torch": _torch_states(), "source": own}
+        """Of what draws batches: as it was when the epoch began, or as it is between two; and of the batches themselves."""
+        under_way = bool(self._progress.batch)
+        own = self._batches.state() if isinstance(self._batches, Stateful) and under_way else {}
+        return {"drawn": self._drawn if under_way else self._rng.bit_generator.state, "source": own}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on where `state` was asked, at the progress made."""
-        self._rng.bit_generator.state = state["batches"]
+    def restore(self, state: dict[str, Any], drawn: list[Tensor]) -> None:
+        """Goes on where `state` was asked, at the progress made; `drawn` is of torch."""
+        self._rng.bit_generator.state = state["drawn"]
         self._first = (self._progress.epoch, self._progress.batch)
-        self._torch = state["torch"]
+        self._torch = drawn
         if isinstance(self._batches, Stateful):
             self._batches.restore(state["source"])
 
@@ -281,22 +371,28 @@ def _set_torch_states(states: list[Tensor]) -> None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
+def _switches(threads: int) -> Iterator[None]:
+    """So many threads inside; afterwards these, and what `deterministic` and `benchmark` switch, are as before."""
+    before, cudnn = torch.get_num_threads(), torch.backends.cudnn
+    strict, warn = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    tuned = cudnn.benchmark
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(strict, warn_only=warn)
+        cudnn.benchmark = tuned
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Without Lightning's greetings, and without torch's complaint of how Lightning calls it."""
+def _quiet(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Without Lightning's greetings, unless it is asked to tell, and without torch's complaint of how it is called."""
+    asked = any(arguments.get(name) for name in ("profiler", "enable_model_summary"))
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.ERROR)
+        logger.setLevel(logging.INFO if asked else logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)

@@ -169,6 +169,9 @@ def test_a_run_is_tracked_with_its_stages_and_its_bundle(folder):
     assert {"config_hash", "data_hash", "git_revision"} <= set(parent.data.tags)
     assert parent.data.metrics["funnel/ndcg_at_10"] == pytest.approx(metrics(result.artifacts)["funnel/ndcg@10"])
     assert client.get_metric_history(children["ranking"].info.run_id, "train/loss")
+    assert "one request takes, in ms" in children["evaluate"].data.tags["messages"]
+    curves = client.get_run(children["ranking"].info.run_id).data.metrics
+    assert {"health/gradient/inputs.embeddings", "health/dead_units/deep.blocks.0"} <= curves.keys()
     assert client.get_registered_model("shop").latest_versions[0].run_id == parent.info.run_id
     assert {"plots", "report"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
 

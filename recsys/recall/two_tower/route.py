@@ -84,6 +84,7 @@ def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData,
         config.training,
         seed=context.seed,
         log=context.log,
+        say=context.say,
         checkpoints=context.unfinished,
     )
     model.eval()

@@ -71,8 +71,9 @@ def test_learns_and_logs_every_epoch(samples, sparse, tasks):
     model, curve = fresh(sparse=sparse, tasks=tasks), []
     config = TrainingConfig.model_validate({"epochs": 30, "gradient_clip": 5, "optimiser": {"learning_rate": 0.1}})
     result = train(model, bce, samples, config, seed=0, log=lambda *point: curve.append(point))
-    assert [(name, epoch) for name, _, epoch in curve] == [("train/loss", epoch) for epoch in range(1, 31)]
-    assert curve[-1][1] < 0.75 * curve[0][1]
+    losses = [(value, epoch) for name, value, epoch in curve if name == "train/loss"]
+    assert [epoch for _, epoch in losses] == list(range(1, 31))
+    assert losses[-1][0] < 0.75 * losses[0][0]
     assert float(model.line.weight.detach()) == pytest.approx(3, abs=1)
     assert (result.epochs, result.best_epoch) == (30, 30)
     assert math.isnan(result.best)
@@ -81,7 +82,7 @@ def test_learns_and_logs_every_epoch(samples, sparse, tasks):
 
 def test_the_loss_logged_is_the_mean_of_the_steps(samples):
     # A learning rate this small changes nothing, so the mean over equal batches is the loss of all.
-    config = TrainingConfig.model_validate({"epochs": 1, "optimiser": {"learning_rate": 1e-12}})
+    config = TrainingConfig.model_validate({"epochs": 1, "health_every": 0, "optimiser": {"learning_rate": 1e-12}})
     model, curve = fresh(), []
     train(model, bce, samples, config, seed=0, log=lambda *point: curve.append(point[1]))
     expected = bce(torch.from_numpy(predict(model, samples)), torch.from_numpy(samples.labels))
@@ -161,11 +162,6 @@ def test_leaves_no_file_and_says_nothing(samples, quick, tmp_path, monkeypatch, 
     assert caplog.records == []
 
 
-def test_extra_arguments_reach_the_trainer(samples, quick):
-    config = quick.model_copy(update={"trainer": {"max_epochs": 1}})
-    assert train(fresh(), bce, samples, config, seed=0, log=quiet).epochs == 1
-
-
 class Recorder:
     """A source of equal batches whose model remembers its weights before every step."""
 
@@ -209,13 +205,13 @@ def test_a_large_gradient_is_clipped():
 
 
 ADVICE = r"try a smaller optimiser\.learning_rate \(now {}\) or a gradient_clip$"
+DIVERGED = r"^training diverged at epoch 1, step {}: the loss is {}, expected at most 10000; it begins in "
 
 
 def test_a_number_that_is_none_in_the_inputs_points_at_the_inputs(samples, quick):
     samples.inputs["item.x"][40, 2] = np.nan
-    expected = (
-        r"^training diverged at epoch 1, step [1-4]: the loss is nan, expected at most 10000; "
-        r"all weights are finite, so look at the inputs too; " + ADVICE.format("0.05")
+    expected = DIVERGED.format("[1-4]", "nan") + (
+        r"input item\.x, where 1 of 64 values are not finite: look at the column it is made of$"
     )
     with pytest.raises(TrainingError, match=expected):
         train(fresh(), bce, samples, quick, seed=0, log=quiet)
@@ -223,9 +219,8 @@ def test_a_number_that_is_none_in_the_inputs_points_at_the_inputs(samples, quick
 
 def test_a_huge_learning_rate_is_caught_as_an_exploded_loss(samples):
     config = TrainingConfig.model_validate({"epochs": 2, "optimiser": {"learning_rate": 1e6}})
-    expected = (
-        r"^training diverged at epoch 1, step 2: the loss is \d[\d.e+]*, expected at most 10000; "
-        r"all weights are finite, so look at the inputs too; " + ADVICE.format(re.escape("1e+06"))
+    expected = DIVERGED.format(2, r"\d[\d.e+]*") + (
+        r"layer table, whose weights are \d[\d.e+]* on average; " + ADVICE.format(re.escape("1e+06"))
     )
     with pytest.raises(TrainingError, match=expected):
         train(fresh(), bce, samples, config, seed=0, log=quiet)
@@ -235,10 +230,8 @@ def test_a_weight_that_is_no_number_is_named(samples, quick):
     model = fresh()
     with torch.no_grad():
         model.line.bias.fill_(math.inf)
-    expected = (
-        r"^training diverged at epoch 1, step 1: the loss is \w+, expected at most 10000; line\.bias is not finite; "
-    )
-    with pytest.raises(TrainingError, match=expected + ADVICE.format("0.05")):
+    expected = DIVERGED.format(1, r"\w+") + "layer line, whose bias is not finite; " + ADVICE.format("0.05")
+    with pytest.raises(TrainingError, match=expected):
         train(model, bce, samples, quick, seed=0, log=quiet)
 
 
