@@ -15,6 +15,7 @@ from pipelines.candidates import GroupedRequests
 from pipelines.inputs import Features, Log, request_queries
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
+from recsys.errors import DataError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import InputSpec
 from recsys.features.history import Requests
@@ -23,6 +24,7 @@ from recsys.funnel.route_features import route_fields
 from recsys.metrics.classification import auc
 from recsys.metrics.ranking import ndcg_at_k
 from recsys.ranking.configs import RankingConfig
+from recsys.ranking.labels import check_labels
 from recsys.ranking.registry import ranker_modules
 from recsys.ranking.settings.trees import TreeSettings
 from recsys.scoring.onnx import OnnxScorer
@@ -40,6 +42,21 @@ Scores = NDArray[np.float32]
 Figures = Callable[[Scores], dict[str, float]]
 _Parts: TypeAlias = "tuple[Samples, Samples, Samples | None]"
 """What fits, what validates, and both when the ranker is fitted on them in the end."""
+
+_NOTHING = {
+    (
+        "train",
+        "events",
+    ): "the recall and rank windows hold no labelled row to learn from; check data.interactions.exposed",
+    ("valid", "events"): "the valid window holds no labelled row to stop training by; raise split.valid",
+    (
+        "train",
+        "candidates",
+    ): "no request of the rank window has a positive among its candidates, so there is nothing to "
+    "learn from; raise split.rank or fusion.candidates, or add routes",
+    ("valid", "candidates"): "no request of the valid window has a positive to stop training by; raise split.valid",
+}
+"""What to say where a part of the samples is empty."""
 
 
 def stage(config: Config) -> Stage:
@@ -79,6 +96,7 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
     fitting, _ = _samples(config, ranking, context, features, spec, "train")
+    check_labels(ranking, fitting.labels, fitting.mask)
     validation, requests = _samples(config, ranking, context, features, spec, "valid")
     judge = _judge(ranking)
     again = joined(fitting, validation) if config.refit == "all" else None
@@ -94,7 +112,8 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
     (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
-    return {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+    named = {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+    return {name: value for name, value in named.items() if not math.isnan(value)}
 
 
 def _trained(
@@ -191,6 +210,8 @@ def _samples(
         grouped.requests, histories=histories, features=features, ingested=context.inputs["ingest"]
     )
     codes, labels = grouped.groups.codes, grouped.labels
+    if not (codes >= 0).any():
+        raise DataError(f"ranking: {_NOTHING[part, ranking.samples.kind]}")
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
     size, pool = ranking.training.batch_size, ranking.samples.length_pool
     samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool)
@@ -201,7 +222,8 @@ def _samples(
 class _Judge:
     """What early stopping goes by, and what else is told of every epoch.
 
-    AUC of labelled rows, NDCG of lists. Of several tasks: its mean over tasks, and the AUC of each.
+    AUC of labelled rows, NDCG of lists. Of several tasks: its mean over tasks, and the AUC of each. What the window
+    cannot tell, because all its labels are equal, is NaN, and counts in no mean.
     """
 
     rows: bool
@@ -222,9 +244,9 @@ class _Judge:
         columns = {name: (scores[..., task], samples.labels[..., task]) for task, name in enumerate(self.tasks)}
         areas = {f"auc/{name}": auc(labels[mask], own[mask]) for name, (own, labels) in columns.items()}
         if self.rows:
-            return {self.name: float(np.mean(list(areas.values()))), **areas}
+            return {self.name: _mean(list(areas.values())), **areas}
         quality = [_task_quality(own, labels, mask) for own, labels in columns.values()]
-        return {self.name: float(np.mean(quality)), **areas}
+        return {self.name: _mean(quality), **areas}
 
 
 def _judge(ranking: RankingConfig) -> _Judge:
@@ -235,6 +257,12 @@ def _list_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_], count
     order = np.argsort(-np.where(mask, scores, -np.inf), axis=1, kind="stable")
     hits = np.take_along_axis(labels, order, axis=1) > 0
     return float(ndcg_at_k(hits, counts, 10).mean())
+
+
+def _mean(figures: list[float]) -> float:
+    """Of those that are no NaN; NaN without any."""
+    known = [figure for figure in figures if not math.isnan(figure)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _task_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_]) -> float:

@@ -242,6 +242,9 @@ def _check_samples(config: Config) -> Iterator[Problem]:
         yield Problem(
             "found candidates, but split.rank is 0: no request to sample; give it a share, or use events", at=at
         )
+    if _share(config, "valid") == 0:
+        what = "found 0, but a ranker is trained until the valid window says to stop; give it a share"
+        yield Problem(what, at=("split", "valid"))
     for where, loss in _losses(config.ranking):
         groups = needing_groups(loss)
         if groups and samples.kind == "events" and config.data.interactions.request_id is None:

@@ -8,7 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.utils.flop_counter import FlopCounterMode
 
-from recsys.features.assemble import HISTORY_MASK
+from recsys.features.assemble import HISTORY_MASK, Assembler
+from recsys.features.batch import QueryBatch
 from recsys.features.onnx import OnnxGraph
 from recsys.losses.pointwise import bce
 from recsys.ranking.base import select_inputs
@@ -39,6 +40,7 @@ from recsys.ranking.configs import (
     XDeepFMConfig,
 )
 from recsys.ranking.registry import RANKERS, build_ranker
+from recsys.ranking.settings.sequences import SequenceSettings
 from recsys.release.export import TOLERANCE, check_parity, export_onnx, random_inputs
 from recsys.scoring.onnx import OnnxScorer
 from recsys.training.batches import Samples
@@ -310,6 +312,54 @@ def test_same_seed_same_weights(kind, spec):
     first, again, other = (trained(kind, spec, seed, samples).state_dict() for seed in (3, 3, 4))
     assert all(torch.equal(values, again[name]) for name, values in first.items())
     assert any(not torch.equal(values, other[name]) for name, values in first.items())
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_learns_from_a_single_candidate_of_a_single_request(kind, model_inputs, label):
+    """A batch of one, a group of one, labels that are all equal, and no spread to normalise by."""
+    config = CONFIGS[kind]
+    if "norm" in type(config).model_fields:
+        config = config.model_copy(update={"norm": "batch"})
+    spec = select_inputs(model_inputs, config)
+    inputs = random_inputs(spec.fields, spec.history_length, 1, 1, np.random.default_rng(0))
+    shape = (1, 1, 2) if kind in MULTI_TASK else (1, 1)
+    samples = Samples(inputs, np.full(shape, label, dtype=np.float32), np.ones((1, 1), bool), 1)
+    with seeded(0):
+        model = build_ranker(config, spec, tasks_of(kind))
+    model.fit_inputs(samples)
+    train(model, bce, samples, TrainingConfig(epochs=1), seed=0, log=quiet)
+    probability = 1 / (1 + np.exp(-predict(model, samples)))
+    np.testing.assert_allclose(probability, np.full(shape, label), atol=0.05)
+
+
+SEQUENCES = [kind for kind, config in CONFIGS.items() if isinstance(config, SequenceSettings)]
+
+
+@pytest.mark.parametrize("kind", SEQUENCES, scope="session")
+def test_a_history_of_any_length_is_its_last_items(ranker, spec):
+    rng = np.random.default_rng(0)
+    items = {
+        "item.item_id": np.arange(20),
+        "item.genres": rng.integers(0, 7, (20, 3)),
+        "item.year": rng.normal(size=20).astype(np.float32),
+    }
+    past = rng.integers(0, 20, (3, 10_000), dtype=np.int32)
+    lengths = np.array([0, 3, 10_000], dtype=np.int32)
+    past[np.arange(10_000) >= lengths[:, None]] = -1
+    others = random_inputs(spec.fields, spec.history_length, 3, 4, rng)
+    short = past[:, :5].copy()
+    short[2] = past[2, -5:]
+
+    def scores(history, lengths):
+        queries = QueryBatch(history, lengths, others)
+        given = Assembler(items, spec).inputs(queries, np.arange(12, dtype=np.int32).reshape(3, 4), others)
+        with torch.no_grad():
+            return ranker({name: torch.from_numpy(values) for name, values in given.items()})
+
+    found = scores(past, lengths)
+    assert torch.isfinite(found).all()
+    assert torch.equal(found, scores(short, np.minimum(lengths, 5)))
+    assert not torch.allclose(found[2], scores(past[:, ::-1].copy(), np.full(3, 10_000, dtype=np.int32))[2])
 
 
 @pytest.fixture(scope="session")

@@ -302,6 +302,23 @@ def test_labels_that_are_all_equal_score_all_alike(backend, label, spec):
     assert np.ptp(scores) < 1e-5
 
 
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_learns_from_a_single_candidate_of_a_single_request(config, spec, label):
+    samples = planted(spec, 1, np.random.default_rng(0))
+    mask = np.zeros_like(samples.mask)
+    mask[0, 0] = True
+    one = replace(samples, mask=mask, labels=np.full_like(samples.labels, label))
+    scores = fit_trees(config.model_copy(update={"trees": 3, "min_leaf": 1}), spec, one, seed=0).scores(one)
+    assert np.isfinite(scores).all()
+    assert np.ptp(scores) < 1e-5
+
+
+def test_figures_that_are_no_numbers_stop_nothing(config, spec):
+    samples = planted(spec, 200, np.random.default_rng(0))
+    short = config.model_copy(update={"trees": 7, "patience": 2})
+    assert fit_trees(short, spec, samples, seed=0, validation=samples, judge=lambda *_: np.nan).trees == 7
+
+
 def test_a_field_of_too_many_values_is_named():
     wide = InputSpec((Field("item.words", 5000, 8, "words"),), 1)
     expected = (

@@ -236,6 +236,14 @@ CONTRADICTIONS = [
         "give it a share, or use events",
     ),
     (
+        {"ranking": {"model": {"kind": "deepfm"}}, "split": {"kind": "per_user", "valid": 0}},
+        "split.valid: found 0, but a ranker is trained until the valid window says to stop; give it a share",
+    ),
+    (
+        {"ranking": {"model": {"kind": "bst", "history_length": 10_000}}},
+        "ranking.model.history_length: found 10000, expected at most 200",
+    ),
+    (
         {"ranking": {"model": {"kind": "fm"}, "samples": {"weights": {"value": "star"}}}},
         "ranking.samples.weights.value: found 'star', expected a label of data.interactions.labels; "
         "did you mean stars?",
