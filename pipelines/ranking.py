@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -23,7 +23,7 @@ from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_fields
 from recsys.metrics.classification import auc
 from recsys.metrics.ranking import ndcg_at_k
-from recsys.ranking.configs import RankingConfig
+from recsys.ranking.configs import RankingConfig, TeacherConfig
 from recsys.ranking.labels import check_labels
 from recsys.ranking.registry import ranker_modules
 from recsys.ranking.settings.trees import TreeSettings
@@ -31,6 +31,8 @@ from recsys.scoring.onnx import OnnxScorer
 from recsys.scoring.registry import save_scorer
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from recsys.losses.base import Objective
     from recsys.ranking.base import Ranker
     from recsys.training.batches import Samples
@@ -72,9 +74,15 @@ def stage(config: Config) -> Stage:
             "recsys.release.export",
             "recsys.training.trainer",
             *ranker_modules(config.ranking.model),
+            *_teaching(config.ranking.teacher),
         ),
         seed=config.seed,
     )
+
+
+def _teaching(teacher: TeacherConfig | None) -> tuple[str, ...]:
+    """The modules that a teacher needs."""
+    return () if teacher is None else ("recsys.ranking.distilled", *ranker_modules(teacher.model))
 
 
 def model_inputs(config: Config, features: Features) -> InputSpec:
@@ -104,16 +112,45 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     def figures(scores: Scores) -> dict[str, float]:
         return judge(scores, validation, requests)
 
-    path = context.scratch / "model.onnx"
+    path, parts = context.scratch / "model.onnx", (fitting, validation, again)
+    if ranking.teacher is not None:
+        parts = _taught(config, ranking, ranking.teacher, context, features, parts, figures)
     if isinstance(ranking.model, TreeSettings):
-        metrics = _grown(ranking, ranking.model, spec, (fitting, validation, again), context, figures, path)
+        metrics = _grown(ranking, ranking.model, spec, parts, context, figures, path)
     else:
-        metrics = _trained(ranking, spec, (fitting, validation, again), context, figures, path)
+        metrics = _trained(ranking, spec, parts, context, figures, path)
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     text = json.dumps(asdict(spec), ensure_ascii=False, indent=1)
     (context.folder / "inputs.json").write_text(text + "\n", encoding="utf-8")
     named = {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
     return {name: value for name, value in named.items() if not math.isnan(value)}
+
+
+def _taught(
+    config: Config,
+    ranking: RankingConfig,
+    teacher: TeacherConfig,
+    context: StageContext,
+    features: Features,
+    parts: _Parts,
+    figures: Figures,
+) -> _Parts:
+    """The samples, with what a teacher says of them who was trained on those that fit."""
+    from recsys.ranking.base import select_inputs
+    from recsys.ranking.distilled import TEACHER
+    from recsys.training.batches import joined
+    from recsys.training.trainer import predict
+
+    own = ranking.model_copy(update={"model": teacher.model, "teacher": None})
+    spec = select_inputs(model_inputs(config, features), teacher.model)
+    seen, unseen = (_samples(config, ranking, context, features, spec, part)[0] for part in ("train", "valid"))
+    model, _ = _fitted(own, spec, seen, context, "teacher", lambda model: figures(predict(model, unseen)))
+    fitting, validation = (
+        replace(part, inputs={**part.inputs, TEACHER: predict(model, read)})
+        for part, read in zip(parts, (seen, unseen), strict=False)
+        if part is not None
+    )
+    return fitting, validation, None if parts[2] is None else joined(fitting, validation)
 
 
 def _trained(
@@ -124,14 +161,12 @@ def _trained(
     from recsys.training.trainer import predict
 
     fitting, validation, both = parts
-    model, result = _fitted(
-        ranking, spec, fitting, context, context.log, lambda model: figures(predict(model, validation))
-    )
+    model, result = _fitted(ranking, spec, fitting, context, "fit", lambda model: figures(predict(model, validation)))
     if both is not None:
         # The best number of epochs is settled: the valid window may teach, too.
         settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
         again = ranking.model_copy(update={"training": settled})
-        model, _ = _fitted(again, spec, both, context, lambda what, *at: context.log(f"refit/{what}", *at), None)
+        model, _ = _fitted(again, spec, both, context, "refit", None)
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
     return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}
 
@@ -170,20 +205,34 @@ def _fitted(
     spec: InputSpec,
     samples: "Samples",
     context: StageContext,
-    log: Callable[[str, float, int], None],
+    name: str,
     validate: "Validation | None",
 ) -> "tuple[Ranker, TrainResult]":
-    """A freshly drawn ranker, trained."""
+    """A freshly drawn ranker, trained; `name` is that of its curves and checkpoints."""
     from recsys.ranking.registry import build_ranker
     from recsys.training.trainer import seeded, train
 
     with seeded(context.seed):
         model = build_ranker(ranking.model, spec, max(len(ranking.tasks), 1))
     model.fit_inputs(samples)
-    loss = _objective(ranking, model)
-    stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
-    run = partial(train, model, loss, samples, ranking.training, seed=context.seed, log=log)
-    return model, run(validate=validate, checkpoints=stand)
+    result = train(
+        _learner(ranking, model),
+        _objective(ranking, model),
+        samples,
+        ranking.training,
+        seed=context.seed,
+        log=lambda what, *at: context.log(what if name == "fit" else f"{name}/{what}", *at),
+        validate=validate,
+        checkpoints=None if context.unfinished is None else context.unfinished / name,
+    )
+    return model, result
+
+
+def _learner(ranking: RankingConfig, model: "Ranker") -> "nn.Module":
+    """What is trained: the ranker, with its teacher if it has one."""
+    from recsys.ranking.distilled import Distilled
+
+    return model if ranking.teacher is None else Distilled(model, ranking.teacher)
 
 
 def _objective(ranking: RankingConfig, model: "Ranker") -> "Objective":

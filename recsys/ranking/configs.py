@@ -56,6 +56,7 @@ __all__ = [
     "SamplesConfig",
     "SharedBottomConfig",
     "TaskConfig",
+    "TeacherConfig",
     "WeightsConfig",
     "WideDeepConfig",
     "XDeepFMConfig",
@@ -152,6 +153,19 @@ class TaskConfig(Settings):
     """Power of the task's probability in the score that candidates are ordered by; with 0 the task only teaches."""
 
 
+class TeacherConfig(Settings):
+    """A ranker that is trained first, on the same samples, and whose scores teach beside the labels (Hinton 2015)."""
+
+    model: RankerConfig
+    """The teacher, a network; usually a larger one, which may read inputs that the ranker cannot afford."""
+    weight: PositiveFloat = 1.0
+    """Of the divergence from its scores, beside the loss."""
+    temperature: PositiveFloat = 2.0
+    """The higher, the more it is about differences between what both score low."""
+    over: Literal["entry", "list"] = "entry"
+    """What is compared: the probability of each candidate, or the shares of all candidates of a request."""
+
+
 class RankingConfig(Settings):
     """The ranker, its samples and its training."""
 
@@ -167,6 +181,8 @@ class RankingConfig(Settings):
     tasks: dict[TaskName, TaskConfig] = Field(default_factory=dict)
     """Of rankers of several tasks, by name, at least two; `esmm` has two: the click, then the conversion. Samples are
     drawn by `data.positive`, whatever the tasks are."""
+    teacher: TeacherConfig | None = None
+    """Whose scores the ranker learns from beside the labels; `null`: nobody's."""
     balance: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
     """How the losses of tasks are weighed: as their weights say, times a precision learned for each (`uncertainty`,
     Kendall 2018), or so that all learn at the same pace (`gradnorm`, Chen 2018)."""

@@ -263,6 +263,34 @@ CONTRADICTIONS = [
         "event is older than another",
     ),
     (
+        {"ranking": {"model": {"kind": "gbdt"}, "teacher": {"model": {"kind": "fm"}}}},
+        "ranking.teacher: found one, but gbdt learns from labels alone; leave it out",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "teacher": {"model": {"kind": "gbdt"}}}},
+        "ranking.teacher.model.kind: found gbdt, expected a network",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "teacher": {"model": {"kind": "mmoe"}}}},
+        "ranking.teacher.model.kind: found mmoe, expected a model of as many tasks as fm learns",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "teacher": {"model": {"kind": "fm", "fields": ["item.pric"]}}}},
+        "ranking.teacher.model.fields.0: found 'item.pric', expected a model input; did you mean item.price?",
+    ),
+    (
+        {
+            "data.positive": {"label": "stars", "at_least": 4},
+            "ranking": {
+                "model": {"kind": "fm"},
+                "samples": {"kind": "events"},
+                "teacher": {"model": {"kind": "deepfm"}, "over": "list"},
+            },
+        },
+        "ranking.teacher.over: found list, but every row is a request of its own: data.interactions.request_id is null; "
+        "expected entry",
+    ),
+    (
         {"ranking": {"model": {"kind": "deepfm"}, "tasks": TASKS}},
         "ranking.tasks: found tasks, but deepfm learns one; expected a model of shared_bottom, mmoe, ple, esmm",
     ),
