@@ -389,6 +389,45 @@ def test_exported_scores_are_the_same_alone_and_together(spec, exported):
     np.testing.assert_allclose(together, np.stack(alone), atol=TOLERANCE * (1 + np.abs(together).max()), rtol=0)
 
 
+VARIANTS = (
+    DeepFMConfig(kind="deepfm", **NETWORK, norm="batch", activation="dice"),
+    NFMConfig(kind="nfm", **NETWORK, norm="layer", activation="prelu"),
+    PNNConfig(kind="pnn", **NETWORK, product="outer", activation="silu"),
+    DCNv2Config(kind="dcnv2", **NETWORK, cross_layers=2, structure="stacked", rank=3),
+    AutoIntConfig(kind="autoint", **VECTORS, attention_layers=1, hidden=()),
+    FinalMLPConfig(kind="finalmlp", **NETWORK, gate_hidden=0, activation="leaky_relu"),
+    DINConfig(kind="din", **NETWORK, attention_hidden=(8, 4), activation="sigmoid", norm="batch"),
+    BSTConfig(kind="bst", **NETWORK, blocks=2, heads=1),
+    PLEConfig(kind="ple", **NETWORK, levels=1, tower_hidden=(), norm="layer", activation="elu"),
+)
+"""Settings that make other operations of a graph than `CONFIGS` do."""
+
+
+class Together(torch.nn.Module):
+    """Several rankers side by side, so that one export is enough: most of its time goes into beginning."""
+
+    def __init__(self, models):
+        super().__init__()
+        self.models = torch.nn.ModuleList(models)
+
+    def forward(self, inputs, mask=None):
+        return torch.cat([model(inputs, mask) for model in self.models], dim=-1)
+
+
+@pytest.mark.slow
+def test_graphs_of_other_settings_agree(model_inputs, tmp_path):
+    spec = select_inputs(model_inputs, CONFIGS["din"])
+    models = [build_ranker(c, select_inputs(spec, c), tasks_of(c.kind)) for c in VARIANTS]
+    model = Together([drawn(one) for one in models]).eval()
+    export_onnx(model, spec.fields, spec.history_length, tmp_path / "all.onnx", output="logits")
+    inputs = random_inputs(spec.fields, spec.history_length, 3, 20, np.random.default_rng(99))
+    found = OnnxScorer(tmp_path / "all.onnx").score(inputs)
+    expected = model({name: torch.from_numpy(values) for name, values in inputs.items()}).detach().numpy()
+    assert found.shape == (3, 20, len(VARIANTS) + 1)
+    for ours, theirs in zip(np.moveaxis(found, -1, 0), np.moveaxis(expected, -1, 0), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE * (1 + np.abs(theirs).max()), rtol=0)
+
+
 def _size(*_, out_shape, **__):
     return math.prod(out_shape)
 
