@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -15,6 +15,7 @@ from pipelines.candidates import GroupedRequests
 from pipelines.inputs import Features, Log, request_queries
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
+from recsys.errors import DataError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import InputSpec
 from recsys.features.history import Requests
@@ -22,7 +23,8 @@ from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_fields
 from recsys.metrics.classification import auc
 from recsys.metrics.ranking import ndcg_at_k
-from recsys.ranking.configs import RankingConfig
+from recsys.ranking.configs import RankingConfig, TeacherConfig
+from recsys.ranking.labels import check_labels
 from recsys.ranking.registry import ranker_modules
 from recsys.ranking.settings.samples import SYNTHETIC
 from recsys.ranking.settings.trees import TreeSettings
@@ -32,6 +34,8 @@ from recsys.scoring.registry import save_scorer
 from recsys.scoring.thresholds import best_threshold
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from recsys.losses.base import Objective
     from recsys.ranking.base import Ranker
     from recsys.training.batches import Samples
@@ -46,6 +50,21 @@ Scores = NDArray[np.float32]
 Figures = Callable[[Scores], dict[str, float]]
 _Parts: TypeAlias = "tuple[Samples, Samples, Samples | None]"
 """What fits, what validates, and both when the ranker is fitted on them in the end."""
+
+_NOTHING = {
+    (
+        "train",
+        "events",
+    ): "the recall and rank windows hold no labelled row to learn from; check data.interactions.exposed",
+    ("valid", "events"): "the valid window holds no labelled row to stop training by; raise split.valid",
+    (
+        "train",
+        "candidates",
+    ): "no request of the rank window has a positive among its candidates, so there is nothing to "
+    "learn from; raise split.rank or fusion.candidates, or add routes",
+    ("valid", "candidates"): "no request of the valid window has a positive to stop training by; raise split.valid",
+}
+"""What to say where a part of the samples is empty."""
 
 
 def stage(config: Config) -> Stage:
@@ -63,9 +82,15 @@ def stage(config: Config) -> Stage:
             "recsys.training.oversampling",
             "recsys.training.trainer",
             *ranker_modules(config.ranking.model),
+            *_teaching(config.ranking.teacher),
         ),
         seed=config.seed,
     )
+
+
+def _teaching(teacher: TeacherConfig | None) -> tuple[str, ...]:
+    """The modules that a teacher needs."""
+    return () if teacher is None else ("recsys.ranking.distilled", *ranker_modules(teacher.model))
 
 
 def model_inputs(config: Config, features: Features) -> InputSpec:
@@ -87,6 +112,7 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
     fitting, _ = _samples(config, ranking, context, features, spec, "train")
+    check_labels(ranking, fitting.labels, fitting.mask)
     fitting = _with_synthetic(ranking, fitting, context.seed)
     validation, requests = _samples(config, ranking, context, features, spec, "valid")
     judge = _judge(ranking)
@@ -95,17 +121,47 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
     def figures(scores: Scores) -> dict[str, float]:
         return judge(scores, validation, requests)
 
-    path = context.scratch / "model.onnx"
+    path, parts = context.scratch / "model.onnx", (fitting, validation, again)
+    if ranking.teacher is not None:
+        parts = _taught(config, ranking, ranking.teacher, context, features, parts, figures)
     if isinstance(ranking.model, TreeSettings):
-        metrics, scores = _grown(ranking, ranking.model, spec, (fitting, validation, again), context, figures, path)
+        metrics, scores = _grown(ranking, ranking.model, spec, parts, context, figures, path)
     else:
-        metrics, scores = _trained(ranking, spec, (fitting, validation, again), context, figures, path)
+        metrics, scores = _trained(ranking, spec, parts, context, figures, path)
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     _write_json(context.folder / "inputs.json", asdict(spec))
     calibration = _calibrated(ranking, scores, validation)
     if calibration is not None:
         _write_json(context.folder / CALIBRATION, calibration.to_json())
-    return {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+    named = {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
+    return {name: value for name, value in named.items() if not math.isnan(value)}
+
+
+def _taught(
+    config: Config,
+    ranking: RankingConfig,
+    teacher: TeacherConfig,
+    context: StageContext,
+    features: Features,
+    parts: _Parts,
+    figures: Figures,
+) -> _Parts:
+    """The samples, with what a teacher says of them who was trained on those that fit."""
+    from recsys.ranking.base import select_inputs
+    from recsys.ranking.distilled import TEACHER
+    from recsys.training.batches import joined
+    from recsys.training.trainer import predict
+
+    own = ranking.model_copy(update={"model": teacher.model, "teacher": None})
+    spec = select_inputs(model_inputs(config, features), teacher.model)
+    seen, unseen = (_samples(config, ranking, context, features, spec, part)[0] for part in ("train", "valid"))
+    model, _ = _fitted(own, spec, seen, context, "teacher", lambda model: figures(predict(model, unseen)))
+    fitting, validation = (
+        replace(part, inputs={**part.inputs, TEACHER: predict(model, read)})
+        for part, read in zip(parts, (seen, unseen), strict=False)
+        if part is not None
+    )
+    return fitting, validation, None if parts[2] is None else joined(fitting, validation)
 
 
 def _with_synthetic(ranking: RankingConfig, samples: "Samples", seed: int) -> "Samples":
@@ -146,15 +202,13 @@ def _trained(
     from recsys.training.trainer import predict
 
     fitting, validation, both = parts
-    model, result = _fitted(
-        ranking, spec, fitting, context, context.log, lambda model: figures(predict(model, validation))
-    )
+    model, result = _fitted(ranking, spec, fitting, context, "fit", lambda model: figures(predict(model, validation)))
     scores = predict(model, validation)
     if both is not None:
         # The best number of epochs is settled: the valid window may teach, too.
         settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
         again = ranking.model_copy(update={"training": settled})
-        model, _ = _fitted(again, spec, both, context, lambda what, *at: context.log(f"refit/{what}", *at), None)
+        model, _ = _fitted(again, spec, both, context, "refit", None)
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
     return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}, scores
 
@@ -194,10 +248,10 @@ def _fitted(
     spec: InputSpec,
     samples: "Samples",
     context: StageContext,
-    log: Callable[[str, float, int], None],
+    name: str,
     validate: "Validation | None",
 ) -> "tuple[Ranker, TrainResult]":
-    """A freshly drawn ranker, trained."""
+    """A freshly drawn ranker, trained; `name` is that of its curves and checkpoints."""
     from recsys.ranking.registry import build_ranker
     from recsys.training.mining import HardNegatives
     from recsys.training.trainer import seeded, train
@@ -205,12 +259,26 @@ def _fitted(
     with seeded(context.seed):
         model = build_ranker(ranking.model, spec, max(len(ranking.tasks), 1))
     model.fit_inputs(samples)
-    loss = _objective(ranking, model)
-    stand = None if context.unfinished is None else context.unfinished / ("refit" if validate is None else "fit")
     hard = ranking.samples.hard_negatives
-    source = HardNegatives(samples, model, hard) if hard else samples
-    run = partial(train, model, loss, source, ranking.training, seed=context.seed, log=log, say=context.say)
-    return model, run(validate=validate, checkpoints=stand)
+    result = train(
+        _learner(ranking, model),
+        _objective(ranking, model),
+        HardNegatives(samples, model, hard) if hard else samples,
+        ranking.training,
+        seed=context.seed,
+        log=lambda what, *at: context.log(what if name == "fit" else f"{name}/{what}", *at),
+        say=context.say,
+        validate=validate,
+        checkpoints=None if context.unfinished is None else context.unfinished / name,
+    )
+    return model, result
+
+
+def _learner(ranking: RankingConfig, model: "Ranker") -> "nn.Module":
+    """What is trained: the ranker, with its teacher if it has one."""
+    from recsys.ranking.distilled import Distilled
+
+    return model if ranking.teacher is None else Distilled(model, ranking.teacher)
 
 
 def _objective(ranking: RankingConfig, model: "Ranker") -> "Objective":
@@ -237,6 +305,8 @@ def _samples(
         grouped.requests, histories=histories, features=features, ingested=context.inputs["ingest"]
     )
     codes, labels = grouped.groups.codes, grouped.labels
+    if not (codes >= 0).any():
+        raise DataError(f"ranking: {_NOTHING[part, ranking.samples.kind]}")
     inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
     size, pool = ranking.training.batch_size, ranking.samples.length_pool
     unmined = grouped.groups.from_catalogue
@@ -248,7 +318,8 @@ def _samples(
 class _Judge:
     """What early stopping goes by, and what else is told of every epoch.
 
-    AUC of labelled rows, NDCG of lists. Of several tasks: its mean over tasks, and the AUC of each.
+    AUC of labelled rows, NDCG of lists. Of several tasks: its mean over tasks, and the AUC of each. What the window
+    cannot tell, because all its labels are equal, is NaN, and counts in no mean.
     """
 
     rows: bool
@@ -269,9 +340,9 @@ class _Judge:
         columns = {name: (scores[..., task], samples.labels[..., task]) for task, name in enumerate(self.tasks)}
         areas = {f"auc/{name}": auc(labels[mask], own[mask]) for name, (own, labels) in columns.items()}
         if self.rows:
-            return {self.name: float(np.mean(list(areas.values()))), **areas}
+            return {self.name: _mean(list(areas.values())), **areas}
         quality = [_task_quality(own, labels, mask) for own, labels in columns.values()]
-        return {self.name: float(np.mean(quality)), **areas}
+        return {self.name: _mean(quality), **areas}
 
 
 def _judge(ranking: RankingConfig) -> _Judge:
@@ -282,6 +353,12 @@ def _list_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_], count
     order = np.argsort(-np.where(mask, scores, -np.inf), axis=1, kind="stable")
     hits = np.take_along_axis(labels, order, axis=1) > 0
     return float(ndcg_at_k(hits, counts, 10).mean())
+
+
+def _mean(figures: list[float]) -> float:
+    """Of those that are no NaN; NaN without any."""
+    known = [figure for figure in figures if not math.isnan(figure)]
+    return float(np.mean(known)) if known else math.nan
 
 
 def _task_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_]) -> float:

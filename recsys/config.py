@@ -244,6 +244,9 @@ def _check_samples(config: Config) -> Iterator[Problem]:
         yield Problem(
             "found candidates, but split.rank is 0: no request to sample; give it a share, or use events", at=at
         )
+    if _share(config, "valid") == 0:
+        what = "found 0, but a ranker is trained until the valid window says to stop; give it a share"
+        yield Problem(what, at=("split", "valid"))
     for where, loss in _losses(config.ranking):
         groups = needing_groups(loss)
         if groups and samples.kind == "events" and config.data.interactions.request_id is None:
@@ -323,6 +326,9 @@ def _check_numbers(config: Config, ranking: RankingConfig) -> Iterator[Problem]:
     """What lies between two rows must be a row."""
     at: KeyPath = ("ranking", "samples", "imbalance")
     model, kind = ranking.model, ranking.samples.imbalance
+    if ranking.teacher is not None:
+        what = f"found {kind} with ranking.teacher, which has no scores for what is made up; use class_weight"
+        yield Problem(what, at=at)
     if isinstance(model, SequenceSettings) and config.features.history.fields:
         what = f"found {kind} with {model.kind}, which reads a history: half way between two histories is nothing"
         yield Problem(f"{what}; use class_weight, or a ranker that reads none", at=at)
@@ -415,16 +421,40 @@ def _check_each_task(config: Config, ranking: RankingConfig) -> Iterator[Problem
         yield Problem("found event with ranking.tasks, expected window: a task's labels are of the window", at=where)
 
 
+def _check_teacher(config: Config) -> Iterator[Problem]:
+    ranking = config.ranking
+    if ranking is None or ranking.teacher is None:
+        return
+    kind, teacher, at = ranking.model.kind, ranking.teacher.model.kind, ("ranking", "teacher")
+    if kind in TREES:
+        yield Problem(f"found one, but {kind} learns from labels alone; leave it out", at=at)
+    elif teacher in TREES:
+        yield Problem(f"found {teacher}, expected a network", at=(*at, "model", "kind"))
+    elif (teacher in MULTI_TASK) != (kind in MULTI_TASK) or (teacher == "esmm" and len(ranking.tasks) != 2):
+        yield Problem(f"found {teacher}, expected a model of as many tasks as {kind} learns", at=(*at, "model", "kind"))
+    rows = ranking.samples.kind == "events" and config.data.interactions.request_id is None
+    if ranking.teacher.over == "list" and rows:
+        what = "found list, but every row is a request of its own: data.interactions.request_id is null; expected entry"
+        yield Problem(what, at=(*at, "over"))
+
+
 def _check_ranker_fields(config: Config) -> Iterator[Problem]:
     if config.ranking is None:
         return
     known = [f"{side}.{name}" for side, names in _inputs(config).items() for name in names]
     known += [f"history.{name}" for name in config.features.history.fields]
-    for keys, field in _named_inputs(config.ranking.model):
+    for at, field in _all_named_inputs(config.ranking):
         if field not in known and not _is_route_input(field, config.routes):
             routes = [f"route.{name}.{what}" for name in (*config.routes, "fusion") for what in ("rank", "score")]
-            at = ("ranking", "model", *keys)
             yield Problem(unknown(field, [*known, *routes], noun="model input"), at=at)
+
+
+def _all_named_inputs(ranking: RankingConfig) -> Iterator[tuple[KeyPath, str]]:
+    """Inputs that the settings of the ranker and of its teacher name, and where."""
+    yield from ((("ranking", "model", *keys), field) for keys, field in _named_inputs(ranking.model))
+    if ranking.teacher is not None:
+        named = _named_inputs(ranking.teacher.model)
+        yield from ((("ranking", "teacher", "model", *keys), field) for keys, field in named)
 
 
 def _named_inputs(model: RankerConfig) -> Iterator[tuple[KeyPath, str]]:
@@ -456,5 +486,6 @@ _CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_logq,
     _check_hard_negatives,
     _check_tasks,
+    _check_teacher,
     _check_ranker_fields,
 )

@@ -19,7 +19,9 @@ _STD = 0.02
 class BST(SequenceRanker):
     """The candidate is put before the history; what a transformer makes of all of them goes into a network (figure 1).
 
-    Places are counted from the candidate; the paper counts the time between.
+    Places are counted from the candidate, and their vectors added; the paper counts the time between, which histories
+    here do not hold. The blocks are `AttentionBlock`s with a GELU, where the paper has a LeakyReLU; the network's
+    activation is a setting.
 
     Args:
         spec: see `SequenceRanker`.

@@ -57,6 +57,7 @@ __all__ = [
     "SamplesConfig",
     "SharedBottomConfig",
     "TaskConfig",
+    "TeacherConfig",
     "WeightsConfig",
     "WideDeepConfig",
     "XDeepFMConfig",
@@ -116,6 +117,19 @@ class TaskConfig(Settings):
     """Power of the task's probability in the score that candidates are ordered by; with 0 the task only teaches."""
 
 
+class TeacherConfig(Settings):
+    """A ranker that is trained first, on the same samples, and whose scores teach beside the labels (Hinton 2015)."""
+
+    model: RankerConfig
+    """The teacher, a network; usually a larger one, which may read inputs that the ranker cannot afford."""
+    weight: PositiveFloat = 1.0
+    """Of the divergence from its scores, beside the loss."""
+    temperature: PositiveFloat = 2.0
+    """The higher, the more it is about differences between what both score low."""
+    over: Literal["entry", "list"] = "entry"
+    """What is compared: the probability of each candidate, or the shares of all candidates of a request."""
+
+
 class RankingConfig(Settings):
     """The ranker, its samples and its training."""
 
@@ -138,6 +152,8 @@ class RankingConfig(Settings):
     threshold: Literal["none", "f1", "balanced_accuracy"] = "none"
     """By what the probability is chosen, on the valid window, from which an item is a yes; it is reported and travels
     with the bundle, and no answer is cut there. Without a calibration it is of σ(score), which then is served."""
+    teacher: TeacherConfig | None = None
+    """Whose scores the ranker learns from beside the labels; `null`: nobody's."""
     balance: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
     """How the losses of tasks are weighed: as their weights say, times a precision learned for each (`uncertainty`,
     Kendall 2018), or so that all learn at the same pace (`gradnorm`, Chen 2018)."""

@@ -19,6 +19,8 @@ __all__ = ["DIEN", "build"]
 class DIEN(SequenceRanker):
     """A GRU finds the interest behind each past item, an AUGRU follows those that concern the candidate (figure 1).
 
+    In training each interest also has to tell the next past item from another (equation 1): `with_auxiliary`.
+
     Args:
         spec: see `SequenceRanker`.
         config: sizes.

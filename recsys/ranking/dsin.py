@@ -19,7 +19,8 @@ class DSIN(SequenceRanker):
     """Each session attends to itself, a Bi-LSTM reads the sessions, and the candidate weighs them (figure 2).
 
     Sessions and the items in them are counted from the newest, so that what is added for their places means the same
-    for short histories and long ones.
+    for short histories and long ones. The paper cuts where nothing happened for half an hour; histories here hold no
+    times, so a session is a number of items. The block is `AttentionBlock`, whose feed-forward layer has a GELU.
 
     Args:
         spec: see `SequenceRanker`.

@@ -346,7 +346,7 @@ class _Epochs:
         return batches if self._progress.epoch == epoch else 0
 
     def state(self) -> dict[str, Any]:
-        """Of what draws batches: as it was when the epoch began, or as it is between two; and of the batches themselves."""
+        """Of what draws batches: as it was when the epoch began, or is between two; and of the batches themselves."""
         under_way = bool(self._progress.batch)
         own = self._batches.state() if isinstance(self._batches, Stateful) and under_way else {}
         return {"drawn": self._drawn if under_way else self._rng.bit_generator.state, "source": own}

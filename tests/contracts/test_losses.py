@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from recsys.losses.combined import Combined
+from recsys.losses.config import LossConfig, needing_groups
 from recsys.losses.lambdarank import lambda_loss, lambdarank
 from recsys.losses.listwise import infonce, softmax_cross_entropy
 from recsys.losses.ndcg import approx_ndcg, neural_ndcg
@@ -190,6 +192,26 @@ def test_all_zero_labels_are_finite_and_do_not_pull_up(loss):
     scores, labels = torch.randn(3, 4).abs(), torch.zeros(3, 4)
     assert torch.isfinite(loss(scores, labels))
     assert (gradient(loss, scores, labels) >= 0).all()
+
+
+COMPARING = [name for name in CASES if not name.startswith(("bce", "focal", "mse", "sum"))]
+
+
+def test_what_compares_is_what_the_settings_say_needs_groups():
+    kinds = {name: TypeAdapter(LossConfig).validate_python(name) for name in LOSSES}
+    assert {name for name, loss in kinds.items() if needing_groups(loss)} == set(COMPARING) & set(LOSSES)
+
+
+@pytest.mark.parametrize("name", COMPARING)
+def test_a_request_without_a_positive_counts_nothing_where_candidates_are_compared(loss):
+    scores, labels, mask, weight = draw(3, 5, None, 8)
+    labels[1] = 0.0
+    rest = torch.tensor([0, 2])
+    each = loss(scores, labels, mask=mask, weight=weight, reduction="none")
+    assert (each[1] == 0).all()
+    assert (gradient(loss, scores, labels, mask=mask, weight=weight)[1] == 0).all()
+    alone = loss(scores[rest], labels[rest], mask=mask[rest], weight=weight[rest])
+    torch.testing.assert_close(loss(scores, labels, mask=mask, weight=weight), alone)
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])

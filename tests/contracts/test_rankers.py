@@ -8,7 +8,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.utils.flop_counter import FlopCounterMode
 
-from recsys.features.assemble import HISTORY_MASK
+from recsys.features.assemble import HISTORY_MASK, Assembler
+from recsys.features.batch import QueryBatch
 from recsys.features.onnx import OnnxGraph
 from recsys.losses.pointwise import bce
 from recsys.ranking.base import select_inputs
@@ -39,6 +40,7 @@ from recsys.ranking.configs import (
     XDeepFMConfig,
 )
 from recsys.ranking.registry import RANKERS, build_ranker
+from recsys.ranking.settings.sequences import SequenceSettings
 from recsys.release.export import TOLERANCE, check_parity, export_onnx, random_inputs
 from recsys.scoring.onnx import OnnxScorer
 from recsys.training.batches import Samples
@@ -312,6 +314,54 @@ def test_same_seed_same_weights(kind, spec):
     assert any(not torch.equal(values, other[name]) for name, values in first.items())
 
 
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_learns_from_a_single_candidate_of_a_single_request(kind, model_inputs, label):
+    """A batch of one, a group of one, labels that are all equal, and no spread to normalise by."""
+    config = CONFIGS[kind]
+    if "norm" in type(config).model_fields:
+        config = config.model_copy(update={"norm": "batch"})
+    spec = select_inputs(model_inputs, config)
+    inputs = random_inputs(spec.fields, spec.history_length, 1, 1, np.random.default_rng(0))
+    shape = (1, 1, 2) if kind in MULTI_TASK else (1, 1)
+    samples = Samples(inputs, np.full(shape, label, dtype=np.float32), np.ones((1, 1), bool), 1)
+    with seeded(0):
+        model = build_ranker(config, spec, tasks_of(kind))
+    model.fit_inputs(samples)
+    train(model, bce, samples, TrainingConfig(epochs=1), seed=0, log=quiet)
+    probability = 1 / (1 + np.exp(-predict(model, samples)))
+    np.testing.assert_allclose(probability, np.full(shape, label), atol=0.05)
+
+
+SEQUENCES = [kind for kind, config in CONFIGS.items() if isinstance(config, SequenceSettings)]
+
+
+@pytest.mark.parametrize("kind", SEQUENCES, scope="session")
+def test_a_history_of_any_length_is_its_last_items(ranker, spec):
+    rng = np.random.default_rng(0)
+    items = {
+        "item.item_id": np.arange(20),
+        "item.genres": rng.integers(0, 7, (20, 3)),
+        "item.year": rng.normal(size=20).astype(np.float32),
+    }
+    past = rng.integers(0, 20, (3, 10_000), dtype=np.int32)
+    lengths = np.array([0, 3, 10_000], dtype=np.int32)
+    past[np.arange(10_000) >= lengths[:, None]] = -1
+    others = random_inputs(spec.fields, spec.history_length, 3, 4, rng)
+    short = past[:, :5].copy()
+    short[2] = past[2, -5:]
+
+    def scores(history, lengths):
+        queries = QueryBatch(history, lengths, others)
+        given = Assembler(items, spec).inputs(queries, np.arange(12, dtype=np.int32).reshape(3, 4), others)
+        with torch.no_grad():
+            return ranker({name: torch.from_numpy(values) for name, values in given.items()})
+
+    found = scores(past, lengths)
+    assert torch.isfinite(found).all()
+    assert torch.equal(found, scores(short, np.minimum(lengths, 5)))
+    assert not torch.allclose(found[2], scores(past[:, ::-1].copy(), np.full(3, 10_000, dtype=np.int32))[2])
+
+
 @pytest.fixture(scope="session")
 def exported(kind, spec, tmp_path_factory):
     """One export of a kind: it takes seconds."""
@@ -337,6 +387,45 @@ def test_exported_scores_are_the_same_alone_and_together(spec, exported):
     together = scorer.score(inputs)
     alone = [scorer.score({name: values[[row]] for name, values in inputs.items()})[0] for row in range(6)]
     np.testing.assert_allclose(together, np.stack(alone), atol=TOLERANCE * (1 + np.abs(together).max()), rtol=0)
+
+
+VARIANTS = (
+    DeepFMConfig(kind="deepfm", **NETWORK, norm="batch", activation="dice"),
+    NFMConfig(kind="nfm", **NETWORK, norm="layer", activation="prelu"),
+    PNNConfig(kind="pnn", **NETWORK, product="outer", activation="silu"),
+    DCNv2Config(kind="dcnv2", **NETWORK, cross_layers=2, structure="stacked", rank=3),
+    AutoIntConfig(kind="autoint", **VECTORS, attention_layers=1, hidden=()),
+    FinalMLPConfig(kind="finalmlp", **NETWORK, gate_hidden=0, activation="leaky_relu"),
+    DINConfig(kind="din", **NETWORK, attention_hidden=(8, 4), activation="sigmoid", norm="batch"),
+    BSTConfig(kind="bst", **NETWORK, blocks=2, heads=1),
+    PLEConfig(kind="ple", **NETWORK, levels=1, tower_hidden=(), norm="layer", activation="elu"),
+)
+"""Settings that make other operations of a graph than `CONFIGS` do."""
+
+
+class Together(torch.nn.Module):
+    """Several rankers side by side, so that one export is enough: most of its time goes into beginning."""
+
+    def __init__(self, models):
+        super().__init__()
+        self.models = torch.nn.ModuleList(models)
+
+    def forward(self, inputs, mask=None):
+        return torch.cat([model(inputs, mask) for model in self.models], dim=-1)
+
+
+@pytest.mark.slow
+def test_graphs_of_other_settings_agree(model_inputs, tmp_path):
+    spec = select_inputs(model_inputs, CONFIGS["din"])
+    models = [build_ranker(c, select_inputs(spec, c), tasks_of(c.kind)) for c in VARIANTS]
+    model = Together([drawn(one) for one in models]).eval()
+    export_onnx(model, spec.fields, spec.history_length, tmp_path / "all.onnx", output="logits")
+    inputs = random_inputs(spec.fields, spec.history_length, 3, 20, np.random.default_rng(99))
+    found = OnnxScorer(tmp_path / "all.onnx").score(inputs)
+    expected = model({name: torch.from_numpy(values) for name, values in inputs.items()}).detach().numpy()
+    assert found.shape == (3, 20, len(VARIANTS) + 1)
+    for ours, theirs in zip(np.moveaxis(found, -1, 0), np.moveaxis(expected, -1, 0), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=TOLERANCE * (1 + np.abs(theirs).max()), rtol=0)
 
 
 def _size(*_, out_shape, **__):

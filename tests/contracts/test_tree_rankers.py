@@ -6,6 +6,7 @@ from dataclasses import replace
 import lightgbm
 import numpy as np
 import pytest
+import xgboost
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import ndcg_score, roc_auc_score
 from sklearn.preprocessing import OneHotEncoder
@@ -210,6 +211,39 @@ def test_gbdt_is_lightgbms(spec):
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+DRAWN = {"leaves": 7, "min_leaf": 5, "learning_rate": 0.2, "l2": 3.0, "row_share": 0.7, "input_share": 0.6, "trees": 20}
+"""Every setting other than by default."""
+
+
+def test_lambdamart_is_lightgbms_with_every_setting(spec):
+    samples = planted(spec, 300, np.random.default_rng(0))
+    rows = rows_of(samples, spec)
+    parameters = {"objective": "lambdarank", "lambdarank_truncation_level": 4, "num_leaves": 7, "min_data_in_leaf": 5}
+    parameters |= {"learning_rate": 0.2, "lambda_l2": 3.0, "bagging_fraction": 0.7, "bagging_freq": 1}
+    parameters |= {"feature_fraction": 0.6, "verbose": -1, "use_missing": False, "force_row_wise": True, "seed": 5}
+    columns = list(rows.layout.categorical)
+    data = lightgbm.Dataset(rows.table, rows.labels, group=rows.groups, categorical_feature=columns)
+    trained = lightgbm.train(parameters | {"deterministic": True}, data, 20)
+    expected = trained.predict(rows.table, raw_score=True)
+    config = LambdaMARTConfig(kind="lambdamart", **DRAWN, top=4)
+    found = fit_trees(config, spec, samples, seed=5).scores(samples)[samples.mask]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_gbdt_is_xgboosts_with_every_setting(spec):
+    samples = planted(spec, 300, np.random.default_rng(0))
+    rows = rows_of(samples, spec)
+    parameters = {"objective": "binary:logistic", "tree_method": "hist", "grow_policy": "lossguide", "max_depth": 0}
+    parameters |= {"max_leaves": 7, "min_child_weight": 5, "eta": 0.2, "lambda": 3.0, "subsample": 0.7, "seed": 5}
+    parameters |= {"colsample_bytree": 0.6, "base_score": float(rows.labels.mean())}
+    kinds = ["c" if column in rows.layout.categorical else "q" for column in range(rows.table.shape[1])]
+    data = xgboost.DMatrix(rows.table, rows.labels, feature_types=kinds, enable_categorical=True)
+    expected = xgboost.train(parameters, data, 20).predict(data, output_margin=True)
+    config = GBDTConfig(kind="gbdt", **DRAWN, backend="xgboost")
+    found = fit_trees(config, spec, samples, seed=5).scores(samples)[samples.mask]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def test_gbdt_lr_is_a_logistic_regression_on_one_hot_leaves(spec):
     samples = planted(spec, 600, np.random.default_rng(0))
     rows = rows_of(samples, spec)
@@ -300,6 +334,23 @@ def test_labels_that_are_all_equal_score_all_alike(backend, label, spec):
     scores = fit_trees(config, spec, same, seed=0).scores(same)
     assert np.isfinite(scores).all()
     assert np.ptp(scores) < 1e-5
+
+
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_learns_from_a_single_candidate_of_a_single_request(config, spec, label):
+    samples = planted(spec, 1, np.random.default_rng(0))
+    mask = np.zeros_like(samples.mask)
+    mask[0, 0] = True
+    one = replace(samples, mask=mask, labels=np.full_like(samples.labels, label))
+    scores = fit_trees(config.model_copy(update={"trees": 3, "min_leaf": 1}), spec, one, seed=0).scores(one)
+    assert np.isfinite(scores).all()
+    assert np.ptp(scores) < 1e-5
+
+
+def test_figures_that_are_no_numbers_stop_nothing(config, spec):
+    samples = planted(spec, 200, np.random.default_rng(0))
+    short = config.model_copy(update={"trees": 7, "patience": 2})
+    assert fit_trees(short, spec, samples, seed=0, validation=samples, judge=lambda *_: np.nan).trees == 7
 
 
 def test_a_field_of_too_many_values_is_named():

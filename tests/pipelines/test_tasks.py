@@ -114,3 +114,11 @@ def test_click_then_conversion_is_served_by_both(ran):
     logits = funnel.task_logits(queries, lists.codes)
     np.testing.assert_allclose(lists.scores, logits[..., 1], rtol=1e-5)
     assert (logits[..., 1] <= logits[..., 0]).all()
+
+
+def test_a_teacher_of_the_same_tasks_teaches_and_is_not_served(ran):
+    teacher = "ranking.teacher={model: {kind: shared_bottom, embedding_dim: 8, hidden: [16], activation: gelu}}"
+    metrics, funnel = ran(teacher, "refit=all", "ranking.training.epochs=12")
+    assert metrics["task/click/auc"] > 0.6
+    assert metrics["task/buy/auc"] > 0.6
+    assert "route.teacher" not in {field.name for field in funnel.parts.ranker.spec.fields}

@@ -240,6 +240,14 @@ CONTRADICTIONS = [
         "give it a share, or use events",
     ),
     (
+        {"ranking": {"model": {"kind": "deepfm"}}, "split": {"kind": "per_user", "valid": 0}},
+        "split.valid: found 0, but a ranker is trained until the valid window says to stop; give it a share",
+    ),
+    (
+        {"ranking": {"model": {"kind": "bst", "history_length": 10_000}}},
+        "ranking.model.history_length: found 10000, expected at most 200",
+    ),
+    (
         {"ranking": {"model": {"kind": "fm"}, "samples": {"weights": {"value": "star"}}}},
         "ranking.samples.weights.value: found 'star', expected a label of data.interactions.labels; "
         "did you mean stars?",
@@ -350,6 +358,46 @@ CONTRADICTIONS = [
         {"ranking": {"model": {"kind": "ple"}, "samples": {"hard_negatives": 5}, "tasks": TASKS}},
         "ranking.samples.hard_negatives: found 5 with ranking.tasks: what is a negative of one may be a positive of "
         "another; leave it out",
+    ),
+    (
+        {
+            **ROWS,
+            "ranking": {
+                "model": {"kind": "lr", "fields": ["item.price"]},
+                "samples": SMOTE,
+                "teacher": {"model": {"kind": "fm"}},
+            },
+        },
+        "ranking.samples.imbalance: found smote with ranking.teacher, which has no scores for what is made up; use "
+        "class_weight",
+    ),
+    (
+        {"ranking": {"model": {"kind": "gbdt"}, "teacher": {"model": {"kind": "fm"}}}},
+        "ranking.teacher: found one, but gbdt learns from labels alone; leave it out",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "teacher": {"model": {"kind": "gbdt"}}}},
+        "ranking.teacher.model.kind: found gbdt, expected a network",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "teacher": {"model": {"kind": "mmoe"}}}},
+        "ranking.teacher.model.kind: found mmoe, expected a model of as many tasks as fm learns",
+    ),
+    (
+        {"ranking": {"model": {"kind": "fm"}, "teacher": {"model": {"kind": "fm", "fields": ["item.pric"]}}}},
+        "ranking.teacher.model.fields.0: found 'item.pric', expected a model input; did you mean item.price?",
+    ),
+    (
+        {
+            "data.positive": {"label": "stars", "at_least": 4},
+            "ranking": {
+                "model": {"kind": "fm"},
+                "samples": {"kind": "events"},
+                "teacher": {"model": {"kind": "deepfm"}, "over": "list"},
+            },
+        },
+        "ranking.teacher.over: found list, but every row is a request of its own: data.interactions.request_id is "
+        "null; expected entry",
     ),
     (
         {"ranking": {"model": {"kind": "deepfm"}, "tasks": TASKS}},

@@ -1,6 +1,6 @@
 """Settings of rankers that read the history."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
@@ -12,8 +12,8 @@ __all__ = ["BSTConfig", "DIENConfig", "DINConfig", "DSINConfig", "SequenceSettin
 class SequenceSettings(NetworkSettings):
     """Settings of every ranker that reads the history."""
 
-    history_length: PositiveInt = 50
-    """The most recent items that are looked at."""
+    history_length: Annotated[int, Field(ge=1, le=1000)] = 50
+    """The most recent items that are looked at, of histories of any length; at most 1000."""
 
 
 class DINConfig(SequenceSettings):
@@ -34,8 +34,9 @@ class DIENConfig(SequenceSettings):
     kind: Literal["dien"]
     activation: Activation = "dice"
     """Between the layers."""
-    history_length: PositiveInt = 20
-    """The most recent items that are looked at, one after another beside each candidate."""
+    history_length: Annotated[int, Field(ge=1, le=100)] = 20
+    """The most recent items that are looked at, one after another beside each candidate; at most 100, since the graph
+    holds the steps of each."""
     auxiliary: NonNegativeFloat = 1.0
     """Weight of the loss by which each interest has to tell the next item from another."""
 
@@ -61,7 +62,7 @@ class BSTConfig(_TransformerSettings):
     """A transformer over the history and the candidate (Chen 2019)."""
 
     kind: Literal["bst"]
-    history_length: PositiveInt = 20
-    """The most recent items that are looked at, again beside each candidate."""
+    history_length: Annotated[int, Field(ge=1, le=200)] = 20
+    """The most recent items that are looked at, again beside each candidate; at most 200, since each attends to all."""
     blocks: PositiveInt = 1
     """Attention and feed-forward layers on top of one another."""

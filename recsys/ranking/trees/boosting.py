@@ -97,13 +97,14 @@ def boosted(
         boosting: without trees.
         most: trees to grow.
         patience: trees without a better figure before it stops.
-        judged: the figure of the scores `(n,)` of a number of trees, larger being better; `None` grows all of them.
+        judged: the figure of the scores `(n,)` of a number of trees, larger being better; `None` grows all of them,
+            and so does a figure that is NaN throughout.
         table: `(n, F)` what is judged.
 
     Returns:
         The number of trees to keep, at least 1.
     """
-    scores, best, kept = np.zeros(len(table)), -np.inf, 1
+    scores, best, kept = np.zeros(len(table)), np.nan, 1
     for trees in range(1, most + 1):
         if not boosting.grow():
             return kept if judged else max(trees - 1, 1)
@@ -111,7 +112,7 @@ def boosted(
             continue
         scores += boosting.newest(table)
         figure = judged(scores, trees)
-        if figure > best:
+        if np.isnan(best) or figure > best:
             best, kept = figure, trees
         elif trees - kept >= patience:
             return kept

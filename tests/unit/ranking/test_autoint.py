@@ -29,9 +29,10 @@ def attended(found, of):
     return x.reshape(3, 4, -1)
 
 
-@pytest.mark.parametrize("names", [(), ("item.item_id", "item.year")])
-def test_equals_equations_5_to_10(drawn, of, names):
-    found = drawn(CONFIG, *names)
+@pytest.mark.parametrize(("layers", "names"), [(2, ()), (2, ("item.item_id", "item.year")), (1, ()), (3, ())])
+def test_equals_equations_5_to_10(drawn, of, layers, names):
+    found = drawn(CONFIG.model_copy(update={"attention_layers": layers}), *names)
+    assert len(found.model.layers) == layers
     expected = of(found.model.bias) + attended(found, of) @ of(found.model.out)
     np.testing.assert_allclose(found.logits, expected, rtol=1e-4, atol=1e-3)
 

@@ -1,4 +1,4 @@
-"""DIEN, DSIN and BST against their papers, written down again in numpy, one request and one candidate at a time."""
+"""DIN, DIEN, DSIN and BST against their papers, written again in numpy, one request and one candidate at a time."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,8 @@ import torch
 
 from recsys.errors import ConfigError
 from recsys.features.assemble import HISTORY_MASK
+from recsys.nn.activation import Dice
+from recsys.nn.norm import BatchStandardise
 from recsys.ranking.base import select_inputs
 from recsys.ranking.configs import BSTConfig, DIENConfig, DINConfig, DSINConfig
 from recsys.ranking.dien import next_item_loss
@@ -34,6 +36,9 @@ def cases(drawn, of):
 
     def each(config):
         found = drawn(config, *BOTH)
+        for standardise in (m for m in found.model.modules() if isinstance(m, BatchStandardise)):
+            standardise.running_mean.normal_()
+            standardise.running_variance.uniform_(0.5, 2)
         seen = found.model.compared(found.inputs)
         lengths = seen.real.sum(1).tolist()
         assert 0 in lengths
@@ -54,6 +59,32 @@ def test_what_is_compared_is_the_items_own_embedding(drawn, of):
     np.testing.assert_allclose(of(seen.query)[..., :4], of(table.weight)[(item + offset * (item > 0)).numpy()])
     np.testing.assert_allclose(of(seen.keys)[..., :4], of(table.weight)[(past + offset * (past > 0)).numpy()])
     assert (seen.real == (found.inputs[HISTORY_MASK.name] > 0)).all()
+
+
+def activated(activation, x, of):
+    """ReLU, or Dice by its running statistics (section 5.3)."""
+    if not isinstance(activation, Dice):
+        return np.maximum(x, 0)
+    mean, variance = of(activation.standardise.running_mean), of(activation.standardise.running_variance)
+    share, slope = sigmoid((x - mean) / np.sqrt(variance + 1e-5)), of(activation.slope)
+    return share * x + (1 - share) * slope * x
+
+
+@pytest.mark.parametrize("activation", ["relu", "dice"])
+@pytest.mark.parametrize("hidden", [(5,), (5, 3)])
+def test_din_sums_the_history_weighed_by_an_activation_unit(cases, of, hidden, activation):
+    config = DINConfig(kind="din", **SIZES | {"activation": activation}, attention_hidden=hidden)
+    for model, q, past, flat, logit in cases(config):
+        unit, deep, pooled = model.attention, model.deep, np.zeros(8)
+        for k in past:
+            x = of(unit.query.weight) @ q + of(unit.query.bias) + of(unit.key.weight) @ k + of(unit.product) @ (q * k)
+            for between, layer in zip(unit.activations, unit.layers, strict=True):
+                x = of(layer.weight) @ activated(between, x, of) + of(layer.bias)
+            pooled += x[0] * k
+        weight = np.concatenate([of(deep.first.request.weight), of(deep.first.candidate.weight)], axis=1)
+        x = weight @ np.concatenate([flat, pooled]) + of(deep.first.candidate.bias)
+        x = of(deep.layers[0].weight) @ activated(deep.blocks[0].activation, x, of) + of(deep.layers[0].bias)
+        assert logit == pytest.approx(of(model.bias)[0] + x[0], abs=1e-5)
 
 
 def test_dien_is_a_gru_and_an_augru(cases, of, plain):
@@ -160,13 +191,16 @@ def lstm(cell, sequence, of):
     return states
 
 
-def test_dsin_is_sessions_a_bi_lstm_and_two_attentions(cases, of, plain):
-    for model, q, past, flat, logit in cases(DSINConfig(kind="dsin", **SIZES, session_length=2)):
+@pytest.mark.parametrize(("size", "heads", "feed_forward"), [(2, 2, 4), (3, 1, 2), (10, 4, 1)])
+def test_dsin_is_sessions_a_bi_lstm_and_two_attentions(cases, of, plain, size, heads, feed_forward):
+    config = DSINConfig(kind="dsin", **SIZES, session_length=size, heads=heads, feed_forward=feed_forward)
+    for model, q, past, flat, logit in cases(config):
         newest = past[::-1]
-        sessions = [newest[start : start + 2] for start in range(0, len(past), 2)]
+        sessions = [newest[start : start + size] for start in range(0, len(past), size)]
+        assert model.block.feed[0].out_features == 8 * feed_forward
         session, item, unit = of(model.session_bias)[:, 0], of(model.item_bias)[0], of(model.unit_bias)[0, 0]
         interests = [
-            attention_block(model.block, items + session[s] + item[: len(items)] + unit, of).mean(axis=0)
+            attention_block(model.block, items + session[s] + item[: len(items)] + unit, of, heads).mean(axis=0)
             for s, items in enumerate(sessions)
         ]
         ahead = lstm(model.order.forwards, interests, of)
@@ -179,12 +213,14 @@ def test_dsin_is_sessions_a_bi_lstm_and_two_attentions(cases, of, plain):
         assert logit == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [1, 2])
-def test_bst_is_a_transformer_over_the_candidate_and_the_history(cases, of, plain, blocks):
-    for model, q, past, flat, logit in cases(BSTConfig(kind="bst", **SIZES, blocks=blocks)):
+@pytest.mark.parametrize(("blocks", "heads", "feed_forward"), [(1, 2, 4), (2, 1, 4), (1, 4, 2)])
+def test_bst_is_a_transformer_over_the_candidate_and_the_history(cases, of, plain, blocks, heads, feed_forward):
+    config = BSTConfig(kind="bst", **SIZES, blocks=blocks, heads=heads, feed_forward=feed_forward)
+    for model, q, past, flat, logit in cases(config):
+        assert [block.feed[0].out_features for block in model.blocks] == [8 * feed_forward] * blocks
         x = np.concatenate([q[None], past[::-1]]) + of(model.places)[: len(past) + 1]
         for block in model.blocks:
-            x = attention_block(block, x, of)
+            x = attention_block(block, x, of, heads)
         padded = np.concatenate([x, np.zeros((5 - len(past), 8))])
         expected = of(model.bias)[0] + plain(model.deep, np.concatenate([flat, padded.ravel()]))[0]
         assert logit == pytest.approx(expected, abs=1e-5)

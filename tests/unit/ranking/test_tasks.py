@@ -39,8 +39,10 @@ def each(layer, number, x):
 
 
 def tower(model, task, x):
-    first, last = model.towers.layers
-    return array(model.bias)[task] + each(last, task, relu(each(first, task, x)))[..., 0]
+    *hidden, last = model.towers.layers
+    for layer in hidden:
+        x = relu(each(layer, task, x))
+    return array(model.bias)[task] + each(last, task, x)[..., 0]
 
 
 def expert(experts, number, x):
@@ -73,8 +75,9 @@ def agrees(model, inputs, expected):
     np.testing.assert_allclose(array(model(inputs)), np.stack(expected, axis=-1), rtol=1e-4, atol=1e-5)
 
 
-def test_shared_bottom_is_one_network_and_a_tower_a_task(made):
-    model, inputs, x = made(SharedBottomConfig(kind="shared_bottom", **SIZES, tower_hidden=(6,)))
+@pytest.mark.parametrize("tower_hidden", [(), (6,), (6, 5)])
+def test_shared_bottom_is_one_network_and_a_tower_a_task(made, tower_hidden):
+    model, inputs, x = made(SharedBottomConfig(kind="shared_bottom", **SIZES, tower_hidden=tower_hidden))
     last = model.bottom.layers[0]
     shared = relu(relu(split(model.bottom.first, x)) @ array(last.weight).T + array(last.bias))
     agrees(model, inputs, [tower(model, task, shared) for task in range(TASKS)])
@@ -91,27 +94,30 @@ def test_mmoe_mixes_experts_for_each_task(made):
     agrees(model, inputs, expected)
 
 
-def test_ple_extracts_level_by_level(made):
-    config = PLEConfig(kind="ple", **SIZES, levels=2, shared_experts=1, task_experts=2, tower_hidden=(6,))
+@pytest.mark.parametrize(("levels", "shared", "own"), [(1, 2, 1), (2, 1, 2), (3, 2, 2)])
+def test_ple_extracts_level_by_level(made, levels, shared, own):
+    config = PLEConfig(kind="ple", **SIZES, levels=levels, shared_experts=shared, task_experts=own, tower_hidden=(6,))
     model, inputs, x = made(config)
-    count = 2 * TASKS + 1
-    shared = count - 1
-    allowed = [[2 * task, 2 * task + 1, shared] for task in range(TASKS)] + [list(range(count))]
-
-    def mixtures(given, logits):
-        return [
-            sum(softmax(gate[..., open_])[..., [n]] * given[e] for n, e in enumerate(open_))
-            for open_, gate in zip(allowed, logits, strict=False)
+    owner = [task for task in range(TASKS) for _ in range(own)] + [TASKS] * shared
+    count = len(owner)
+    # A task's gate sees its own experts and the shared ones; the shared gate sees all (equations 5 to 7).
+    allowed = [[e for e in range(count) if owner[e] in (task, TASKS)] for task in range(TASKS)] + [list(range(count))]
+    read = []
+    for level in range(levels):
+        heads = TASKS + (level < levels - 1)
+        if level == 0:
+            gates = split(model.first_gates, x)
+            logits = [gates[..., count * head : count * (head + 1)] for head in range(heads)]
+            given = [expert(model.first, e, x) for e in range(count)]
+        else:
+            first, last = model.levels[level - 1].layers
+            logits = [each(model.gates[level - 1], head, read[head]) for head in range(heads)]
+            given = [relu(each(last, e, relu(each(first, e, read[owner[e]])))) for e in range(count)]
+        read = [
+            sum(softmax(gate[..., seen])[..., [n]] * given[e] for n, e in enumerate(seen))
+            for seen, gate in zip(allowed, logits, strict=False)
         ]
-
-    gates = split(model.first_gates, x)
-    logits = [gates[..., count * g : count * (g + 1)] for g in range(TASKS + 1)]
-    read = mixtures([expert(model.first, e, x) for e in range(count)], logits)
-    first, last = model.levels[0].layers
-    owner = [task for task in range(TASKS) for _ in range(2)] + [TASKS]
-    given = [relu(each(last, e, relu(each(first, e, read[owner[e]])))) for e in range(count)]
-    final = mixtures(given, [each(model.gates[0], task, read[task]) for task in range(TASKS)])
-    agrees(model, inputs, [tower(model, task, final[task]) for task in range(TASKS)])
+    agrees(model, inputs, [tower(model, task, read[task]) for task in range(TASKS)])
 
 
 def test_esmm_multiplies_click_and_conversion(made):
