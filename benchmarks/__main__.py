@@ -23,6 +23,7 @@ BENCHMARKS = {
     "amazon_beauty": "benchmarks.amazon_beauty",
     "losses": "benchmarks.losses",
     "tasks": "benchmarks.tasks",
+    "rankers": "benchmarks.rankers",
 }
 """Name to module; each has `run() -> dict` with `ours`, and where there is one `target`."""
 
