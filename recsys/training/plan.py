@@ -85,7 +85,7 @@ def _limited(batches: int, limit: object) -> int:
     """Batches of an epoch under a limit: a number of them, or as a fraction a share, as Lightning has it."""
     if limit is None:
         return batches
-    return math.floor(batches * limit) if isinstance(limit, float) else min(batches, int(_number(limit)))
+    return math.floor(batches * min(limit, 1.0)) if isinstance(limit, float) else min(batches, int(_number(limit)))
 
 
 def _number(value: object) -> float:

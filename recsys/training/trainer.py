@@ -54,7 +54,7 @@ class TrainResult:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Draws from torch's generators start at a seed inside, and go on as if nothing had been outside."""
-    with torch.random.fork_rng(enabled=True):
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
 
@@ -151,6 +151,10 @@ def _follow(ranks: Ranks, parts: _Parts) -> None:
 def _devices(arguments: Mapping[str, Any]) -> list[_Device]:
     """One for each process."""
     probe = _trainer({name: arguments[name] for name in ("accelerator", "devices") if name in arguments})
+    if probe.num_devices > 1 and arguments.get("max_time") is not None:
+        raise ConfigError(
+            f"training.trainer.max_time: found it with {probe.num_devices} devices, whose clocks differ; set max_steps"
+        )
     if isinstance(probe.accelerator, CUDAAccelerator):
         return [_Device("cuda", [place]) for place in probe.device_ids]
     accelerator = str(arguments.get("accelerator", "auto"))

@@ -1,6 +1,7 @@
 """What every registered ranker promises."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -164,6 +165,11 @@ def test_gives_a_finite_logit_for_each_candidate(kind, ranker, spec, shape, trai
     assert logits.shape == (*shape, tasks_of(kind))
     assert logits.dtype == torch.float32
     assert torch.isfinite(logits).all()
+
+
+def test_can_be_sent_to_another_process(ranker, spec):
+    inputs = batch(spec)
+    assert torch.equal(pickle.loads(pickle.dumps(ranker))(inputs), ranker(inputs))
 
 
 def test_gradient_reaches_every_weight(kind, ranker, spec):

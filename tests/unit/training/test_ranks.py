@@ -153,6 +153,11 @@ def test_more_devices_than_batches_are_refused():
         trained(TWO, given=samples(groups=8))
 
 
+def test_several_clocks_are_refused():
+    with pytest.raises(ConfigError, match="max_time: found it with 2 devices, whose clocks differ; set max_steps"):
+        trained({**TWO, "max_time": {"hours": 1}})
+
+
 def test_a_process_by_itself_agrees_with_itself():
     alone = Ranks()
     assert (alone.any(True), alone.mean(0.5), alone.first("x"), alone.gather(3)) == (True, 0.5, "x", [3])
