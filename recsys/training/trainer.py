@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recsys.losses.base import Objective
-from recsys.training.batches import Batch, BatchSource, Samples
+from recsys.training.batches import Batch, BatchSource, SampleSource
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.config import TrainingConfig
 from recsys.training.memory import kept_memory
@@ -96,7 +96,7 @@ def train(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
+def predict(model: nn.Module, samples: SampleSource) -> NDArray[np.float32]:
     """The model's scores of every group, in order: `(Q, C)`, or `(Q, C, T)` where labels are of several tasks."""
     device = next(model.parameters()).device
     parts = []
