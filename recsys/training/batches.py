@@ -13,7 +13,7 @@ from recsys.errors import DataError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Arrays
 
-__all__ = ["Batch", "BatchSource", "SampleSource", "Samples", "as_tensors", "check_labelled", "joined"]
+__all__ = ["Batch", "BatchSource", "Part", "SampleSource", "Samples", "as_tensors", "check_labelled", "joined"]
 
 
 Positions = NDArray[np.int64]
@@ -129,6 +129,13 @@ class Samples:
         length = max(int(real.sum(axis=1).max()), 1)
         cut = {name: values[rows, :length] for name, values in self.inputs.items() if name.startswith("history.")}
         return {name: cut[name] if name in cut else values[rows] for name, values in self.inputs.items()}
+
+
+class Part(Samples):
+    """Some groups of many: that none of their candidates is real is no mistake."""
+
+    def __post_init__(self) -> None:
+        pass
 
 
 def check_labelled(mask: NDArray[np.bool_]) -> None:
