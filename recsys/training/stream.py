@@ -82,6 +82,7 @@ class Stream:
             while buffer.room < len(rows[LABELS]):
                 yield from self._part(buffer.draw(drawn, rng)).epoch(rng)
             buffer.add(rows)
+            del rows
         while buffer.filled:
             yield from self._part(buffer.draw(drawn, rng)).epoch(rng)
 
@@ -124,10 +125,10 @@ class Stream:
         try:
             for place in order:
                 file, number = self._groups[place]
-                following = _Ahead(partial(file.read, number, self._candidates))
-                if ahead is not None:
-                    yield ahead.result()
-                ahead = following
+                before, ahead = ahead, _Ahead(partial(file.read, number, self._candidates))
+                if before is not None:
+                    yield before.result()
+                    before = None  # else a third group of rows would be held while the next but one is read
             if ahead is not None:
                 yield ahead.result()
         finally:
