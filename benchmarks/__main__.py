@@ -22,6 +22,7 @@ BENCHMARKS = {
     "gowalla": "benchmarks.gowalla",
     "amazon_beauty": "benchmarks.amazon_beauty",
     "losses": "benchmarks.losses",
+    "streaming": "benchmarks.streaming",
     "tasks": "benchmarks.tasks",
     "rankers": "benchmarks.rankers",
 }
@@ -38,6 +39,9 @@ MORE_WITH_DATA = ("losses",)
 
 WITH_MODEL = ("new_items",)
 """Those whose `run` takes `sentence_model`: the folder of a model for the `sentence` route, left out without it."""
+
+SIZED = ("streaming",)
+"""Those whose `run` takes `gigabytes` of data to make."""
 
 TAKES_DATA = (*ON_DATA, *MORE_WITH_DATA)
 
@@ -59,6 +63,7 @@ def main() -> None:
     parser.add_argument("--peer-python", metavar="PATH", help=f"an interpreter with the peer of {', '.join(PEERED)}")
     parser.add_argument("--data", metavar="FOLDER", type=Path, help=f"the files of one of {', '.join(TAKES_DATA)}")
     parser.add_argument("--sentence-model", metavar="FOLDER", type=Path, help=f"for {', '.join(WITH_MODEL)}")
+    parser.add_argument("--gigabytes", metavar="N", type=float, default=5.0, help=f"size of {', '.join(SIZED)}")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in BENCHMARKS]
     if unknown:
@@ -68,6 +73,7 @@ def main() -> None:
     for name in options.names or [name for name in BENCHMARKS if name not in ON_DATA]:
         given = {"peer_python": options.peer_python} if name in PEERED else {}
         given |= {"data": options.data} if name in TAKES_DATA else {}
+        given |= {"gigabytes": options.gigabytes} if name in SIZED else {}
         given |= {"sentence_model": options.sentence_model} if name in WITH_MODEL else {}
         found = {"name": name, **importlib.import_module(BENCHMARKS[name]).run(**given), "machine": machine()}
         print(json.dumps(found) if options.json else _text(found), flush=True)

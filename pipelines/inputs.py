@@ -17,7 +17,17 @@ from recsys.features.catalogue import Catalogue
 from recsys.features.encoder import FeatureEncoder
 from recsys.features.history import Events, Histories, Requests
 
-__all__ = ["Features", "Log", "labelled_rows", "lists", "request_queries", "task_positives", "withheld_length"]
+__all__ = [
+    "Features",
+    "Log",
+    "context_log",
+    "encoded_queries",
+    "labelled_rows",
+    "lists",
+    "request_queries",
+    "task_positives",
+    "withheld_length",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +79,22 @@ def request_queries(requests: Requests, *, histories: Histories, features: Featu
         features: encoded users.
         ingested: output of the ingest stage; read only when there is context to encode.
     """
+    return encoded_queries(requests, histories, features, context_log(features, ingested))
+
+
+def context_log(features: Features, ingested: Path) -> pa.Table | None:
+    """The log, if there is context to encode."""
+    return Dataset.load(ingested).interactions if features.encoder.fields("context") else None
+
+
+def encoded_queries(
+    requests: Requests, histories: Histories, features: Features, context: pa.Table | None
+) -> QueryBatch:
+    """What `request_queries` gives, of a log that was read before: see `context_log`."""
     history, lengths = histories.batch(requests.user, requests.as_of)
     known: dict[str, Any] = {name: values[requests.user] for name, values in features.user.items()}
-    if features.encoder.fields("context"):
-        log = Dataset.load(ingested).interactions
-        known |= features.encoder.encode("context", log.take(pa.array(requests.event)))
+    if context is not None:
+        known |= features.encoder.encode("context", context.take(pa.array(requests.event)))
     return QueryBatch(history, lengths, known)
 
 

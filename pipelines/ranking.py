@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from pipelines.candidates import GroupedRequests
-from pipelines.inputs import Features, Log, request_queries
+from pipelines.inputs import Features, Log, context_log, encoded_queries
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
 from recsys.errors import DataError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import InputSpec
-from recsys.features.history import Requests
+from recsys.features.history import Histories
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_fields
 from recsys.metrics.classification import auc
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 
     from recsys.losses.base import Objective
     from recsys.ranking.base import Ranker
-    from recsys.training.batches import Samples
+    from recsys.training.batches import BatchSource, Samples, SampleSource
+    from recsys.training.group_files import GroupColumns
+    from recsys.training.stream import Stream
     from recsys.training.trainer import TrainResult, Validation
 
 __all__ = ["CALIBRATION", "model_inputs", "stage"]
@@ -48,8 +51,11 @@ CALIBRATION = "calibration.json"
 
 Scores = NDArray[np.float32]
 Figures = Callable[[Scores], dict[str, float]]
-_Parts: TypeAlias = "tuple[Samples, Samples, Samples | None]"
+_Parts: TypeAlias = "tuple[SampleSource, SampleSource, SampleSource | None]"
 """What fits, what validates, and both when the ranker is fitted on them in the end."""
+_InMemory: TypeAlias = "tuple[Samples, Samples, Samples | None]"
+_GROUPS_A_BUFFER = 16
+"""Groups of rows that a shuffle buffer holds: enough for batches that are well mixed."""
 
 _NOTHING = {
     (
@@ -80,6 +86,7 @@ def stage(config: Config) -> Stage:
             "recsys.release.export",
             "recsys.training.mining",
             "recsys.training.oversampling",
+            "recsys.training.stream",
             "recsys.training.trainer",
             *ranker_modules(config.ranking.model),
             *_teaching(config.ranking.teacher),
@@ -107,30 +114,28 @@ def model_inputs(config: Config, features: Features) -> InputSpec:
 def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metrics:
     # Torch takes seconds to import: only a run that trains pays for it.
     from recsys.ranking.base import select_inputs
-    from recsys.training.batches import joined
 
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
-    fitting, _ = _samples(config, ranking, context, features, spec, "train")
-    check_labels(ranking, fitting.labels, fitting.mask)
-    fitting = _with_synthetic(ranking, fitting, context.seed)
-    validation, requests = _samples(config, ranking, context, features, spec, "valid")
-    judge = _judge(ranking)
-    again = joined(fitting, validation) if config.refit == "all" else None
+    windows = _windows(config, ranking, context, features, spec)
+    check_labels(ranking, windows[0].labels, windows[0].mask)
+    judge, again = _judge(ranking), config.refit == "all"
 
     def figures(scores: Scores) -> dict[str, float]:
-        return judge(scores, validation, requests)
+        return judge(scores, windows[1])
 
-    path, parts = context.scratch / "model.onnx", (fitting, validation, again)
-    if ranking.teacher is not None:
-        parts = _taught(config, ranking, ranking.teacher, context, features, parts, figures)
+    path = context.scratch / "model.onnx"
     if isinstance(ranking.model, TreeSettings):
-        metrics, scores = _grown(ranking, ranking.model, spec, parts, context, figures, path)
+        held = _in_memory(ranking, windows, context.seed, again=again)
+        metrics, scores = _grown(ranking, ranking.model, spec, held, context, figures, path)
     else:
+        parts = _parts(ranking, windows, context, again=again)
+        if ranking.teacher is not None:
+            parts = _taught(config, ranking, ranking.teacher, context, features, parts, figures)
         metrics, scores = _trained(ranking, spec, parts, context, figures, path)
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     _write_json(context.folder / "inputs.json", asdict(spec))
-    calibration = _calibrated(ranking, scores, validation)
+    calibration = _calibrated(ranking, scores, windows[1])
     if calibration is not None:
         _write_json(context.folder / CALIBRATION, calibration.to_json())
     named = {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
@@ -145,22 +150,22 @@ def _taught(
     features: Features,
     parts: _Parts,
     figures: Figures,
-) -> _Parts:
+) -> _InMemory:
     """The samples, with what a teacher says of them who was trained on those that fit."""
     from recsys.ranking.base import select_inputs
     from recsys.ranking.distilled import TEACHER
-    from recsys.training.batches import joined
+    from recsys.training.batches import Samples, joined
     from recsys.training.trainer import predict
 
     own = ranking.model_copy(update={"model": teacher.model, "teacher": None})
     spec = select_inputs(model_inputs(config, features), teacher.model)
-    seen, unseen = (_samples(config, ranking, context, features, spec, part)[0] for part in ("train", "valid"))
+    seen, unseen = (window.samples() for window in _windows(config, ranking, context, features, spec))
     model, _ = _fitted(own, spec, seen, context, "teacher", lambda model: figures(predict(model, unseen)))
-    fitting, validation = (
-        replace(part, inputs={**part.inputs, TEACHER: predict(model, read)})
-        for part, read in zip(parts, (seen, unseen), strict=False)
-        if part is not None
-    )
+    taught = []
+    for part, read in ((parts[0], seen), (parts[1], unseen)):
+        assert isinstance(part, Samples)
+        taught.append(replace(part, inputs={**part.inputs, TEACHER: predict(model, read)}))
+    fitting, validation = taught
     return fitting, validation, None if parts[2] is None else joined(fitting, validation)
 
 
@@ -168,18 +173,22 @@ def _with_synthetic(ranking: RankingConfig, samples: "Samples", seed: int) -> "S
     """With the positives that are made up, if any are to be."""
     from recsys.training.oversampling import synthetic_positives
 
-    settings = ranking.samples
-    if settings.negatives_per_positive is None or settings.imbalance not in SYNTHETIC:
+    ratio = ranking.samples.negatives_per_positive
+    if ratio is None or not _makes_up(ranking):
         return samples
-    kind: Literal["smote", "adasyn"] = "smote" if settings.imbalance == "smote" else "adasyn"
-    return synthetic_positives(samples, kind, settings.negatives_per_positive, seed=seed)
+    kind: Literal["smote", "adasyn"] = "smote" if ranking.samples.imbalance == "smote" else "adasyn"
+    return synthetic_positives(samples, kind, ratio, seed=seed)
+
+
+def _makes_up(ranking: RankingConfig) -> bool:
+    return ranking.samples.negatives_per_positive is not None and ranking.samples.imbalance in SYNTHETIC
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _calibrated(ranking: RankingConfig, scores: Scores, validation: "Samples") -> Calibration | None:
+def _calibrated(ranking: RankingConfig, scores: Scores, validation: "_Window") -> Calibration | None:
     """What validation scores say of probabilities, task by task, and from where on they are a yes."""
     if ranking.calibration == "none" and ranking.threshold == "none":
         return None
@@ -217,7 +226,7 @@ def _grown(
     ranking: RankingConfig,
     model: TreeSettings,
     spec: InputSpec,
-    parts: _Parts,
+    parts: _InMemory,
     context: StageContext,
     figures: Figures,
     path: Path,
@@ -246,24 +255,22 @@ def _grown(
 def _fitted(
     ranking: RankingConfig,
     spec: InputSpec,
-    samples: "Samples",
+    samples: "SampleSource",
     context: StageContext,
     name: str,
     validate: "Validation | None",
 ) -> "tuple[Ranker, TrainResult]":
     """A freshly drawn ranker, trained; `name` is that of its curves and checkpoints."""
     from recsys.ranking.registry import build_ranker
-    from recsys.training.mining import HardNegatives
     from recsys.training.trainer import seeded, train
 
     with seeded(context.seed):
         model = build_ranker(ranking.model, spec, max(len(ranking.tasks), 1))
     model.fit_inputs(samples)
-    hard = ranking.samples.hard_negatives
     result = train(
         _learner(ranking, model),
         _objective(ranking, model),
-        HardNegatives(samples, model, hard) if hard else samples,
+        _source(ranking, samples, model),
         ranking.training,
         seed=context.seed,
         log=lambda what, *at: context.log(what if name == "fit" else f"{name}/{what}", *at),
@@ -272,6 +279,17 @@ def _fitted(
         checkpoints=None if context.unfinished is None else context.unfinished / name,
     )
     return model, result
+
+
+def _source(ranking: RankingConfig, samples: "SampleSource", model: "Ranker") -> "BatchSource":
+    """What is learned from: the samples, or of their negatives the hardest."""
+    from recsys.training.batches import Samples
+    from recsys.training.mining import HardNegatives
+
+    if not ranking.samples.hard_negatives:
+        return samples
+    assert isinstance(samples, Samples)
+    return HardNegatives(samples, model, ranking.samples.hard_negatives)
 
 
 def _learner(ranking: RankingConfig, model: "Ranker") -> "nn.Module":
@@ -294,24 +312,120 @@ def _objective(ranking: RankingConfig, model: "Ranker") -> "Objective":
     return TaskLosses(losses, [task.weight for task in tasks], ranking.balance, shared=model.shared_weights)
 
 
-def _samples(
-    config: Config, ranking: RankingConfig, context: StageContext, features: Features, spec: InputSpec, part: str
-) -> "tuple[Samples, Requests]":
-    from recsys.training.batches import Samples
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """The groups of a window, encoded when they are asked for.
 
-    grouped = GroupedRequests.load(context.inputs["candidates"] / part)
+    Attributes:
+        grouped: what the candidates stage made.
+        labels: of it.
+        histories: visible events.
+        features: encoded users and items.
+        context: the log, if there is context to encode.
+        assembler: of the model's inputs.
+        ranking: how groups are batched.
+    """
+
+    grouped: GroupedRequests
+    labels: Scores
+    histories: Histories
+    features: Features
+    context: pa.Table | None
+    assembler: Assembler
+    ranking: RankingConfig
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """`(Q, C)` which candidates are real."""
+        return self.grouped.groups.codes >= 0
+
+    @property
+    def columns(self) -> "GroupColumns":
+        """Of a file of these groups."""
+        from recsys.training.group_files import GroupColumns
+
+        labels = tuple(f"label.{task}" for task in self.ranking.tasks) or ("label",)
+        weight = None if self.grouped.weight is None else "weight"
+        offset = None if self.grouped.offset is None else "offset"
+        return GroupColumns(self.assembler.spec, labels, mask="mask", weight=weight, offset=offset)
+
+    @property
+    def row_bytes(self) -> int:
+        """Of an encoded group."""
+        return self.columns.row_bytes(self.labels.shape[1])
+
+    def samples(self) -> "Samples":
+        """All groups, encoded."""
+        from recsys.training.batches import Samples
+
+        return Samples(**self._encoded(slice(None)))
+
+    def _encoded(self, rows: slice) -> dict[str, Any]:
+        grouped, codes = self.grouped, self.grouped.groups.codes[rows]
+        requests = grouped.requests.take(np.arange(len(grouped.requests))[rows])
+        queries = encoded_queries(requests, self.histories, self.features, self.context)
+        inputs = self.assembler.inputs(queries, codes, {name: values[rows] for name, values in grouped.route.items()})
+        size, pool = self.ranking.training.batch_size, self.ranking.samples.length_pool
+        others = {"weight": grouped.weight, "offset": grouped.offset, "unmined": grouped.groups.from_catalogue}
+        some = {name: None if values is None else values[rows] for name, values in others.items()}
+        about = {"labels": self.labels[rows], "mask": codes >= 0, **some}
+        return {"inputs": inputs, **about, "batch_size": size, "pool": pool}
+
+    def write(self, path: Path, columns: "GroupColumns", group_bytes: int) -> None:
+        """Encodes all groups into a file of these columns, so many bytes at a time."""
+        from recsys.training.batches import Part, check_labelled
+        from recsys.training.group_files import groups_table, write_groups
+
+        check_labelled(self.mask)
+        step = max(group_bytes // self.row_bytes, 1)
+        parts = (slice(start, start + step) for start in range(0, len(self.labels), step))
+        write_groups(path, (groups_table(Part(**self._encoded(rows)), columns) for rows in parts))
+
+
+def _windows(
+    config: Config, ranking: RankingConfig, context: StageContext, features: Features, spec: InputSpec
+) -> tuple[_Window, _Window]:
+    """What the ranker learns from, and what it is validated on."""
     histories = Log.load(context.inputs["split"]).histories(config)
-    queries = request_queries(
-        grouped.requests, histories=histories, features=features, ingested=context.inputs["ingest"]
-    )
-    codes, labels = grouped.groups.codes, grouped.labels
-    if not (codes >= 0).any():
-        raise DataError(f"ranking: {_NOTHING[part, ranking.samples.kind]}")
-    inputs = Assembler(features.item, spec).inputs(queries, codes, grouped.route)
+    log, assembler = context_log(features, context.inputs["ingest"]), Assembler(features.item, spec)
+    parts = [GroupedRequests.load(context.inputs["candidates"] / part) for part in ("train", "valid")]
+    for name, part in zip(("train", "valid"), parts, strict=True):
+        if not (part.groups.codes >= 0).any():
+            raise DataError(f"ranking: {_NOTHING[name, ranking.samples.kind]}")
+    train, valid = (_Window(part, part.labels, histories, features, log, assembler, ranking) for part in parts)
+    return train, valid
+
+
+def _parts(ranking: RankingConfig, windows: tuple[_Window, _Window], context: StageContext, *, again: bool) -> _Parts:
+    memory = int(ranking.memory_mb * 2**20)
+    size = sum(window.row_bytes * len(window.labels) for window in windows)
+    if size <= memory or ranking.teacher is not None or ranking.samples.hard_negatives or _makes_up(ranking):
+        return _in_memory(ranking, windows, context.seed, again=again)
+    context.say(f"ranking: streaming {size / 2**20:,.0f} MB of samples, as ranking.memory_mb is {ranking.memory_mb:g}")
+    return _on_disk(ranking, windows, context.scratch, memory // 2, again=again)
+
+
+def _in_memory(ranking: RankingConfig, windows: tuple[_Window, _Window], seed: int, *, again: bool) -> _InMemory:
+    from recsys.training.batches import joined
+
+    fitting, validation = _with_synthetic(ranking, windows[0].samples(), seed), windows[1].samples()
+    return fitting, validation, joined(fitting, validation) if again else None
+
+
+def _on_disk(
+    ranking: RankingConfig, windows: tuple[_Window, _Window], folder: Path, buffer: int, *, again: bool
+) -> "tuple[Stream, Stream, Stream | None]":
+    from recsys.training.stream import Stream
+
+    paths = [folder / "train.parquet", folder / "valid.parquet"]
+    for window, path in zip(windows, paths, strict=True):
+        window.write(path, windows[0].columns, buffer // _GROUPS_A_BUFFER)
     size, pool = ranking.training.batch_size, ranking.samples.length_pool
-    unmined = grouped.groups.from_catalogue
-    samples = Samples(inputs, labels, codes >= 0, size, grouped.weight, pool, grouped.offset, unmined)
-    return samples, grouped.requests
+
+    def stream(files: list[Path]) -> Stream:
+        return Stream(files, windows[0].columns, size, buffer=buffer, pool=pool)
+
+    return stream(paths[:1]), stream(paths[1:]), stream(paths) if again else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,14 +444,14 @@ class _Judge:
         """Of the figure that training goes by."""
         return "auc" if self.rows else "ndcg@10"
 
-    def __call__(self, scores: Scores, samples: "Samples", requests: Requests) -> dict[str, float]:
+    def __call__(self, scores: Scores, window: _Window) -> dict[str, float]:
         """Figures by name, that one first."""
-        mask = samples.mask
+        mask, truth = window.mask, window.labels
         if not self.tasks:
             if self.rows:
-                return {self.name: auc(samples.labels[mask], scores[mask])}
-            return {self.name: _list_quality(scores, samples.labels, mask, requests.counts)}
-        columns = {name: (scores[..., task], samples.labels[..., task]) for task, name in enumerate(self.tasks)}
+                return {self.name: auc(truth[mask], scores[mask])}
+            return {self.name: _list_quality(scores, truth, mask, window.grouped.requests.counts)}
+        columns = {name: (scores[..., task], truth[..., task]) for task, name in enumerate(self.tasks)}
         areas = {f"auc/{name}": auc(labels[mask], own[mask]) for name, (own, labels) in columns.items()}
         if self.rows:
             return {self.name: _mean(list(areas.values())), **areas}

@@ -1,15 +1,46 @@
 """Standardisation: of inputs, with statistics fitted once, and of activations, with statistics of the batch."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NORMS", "BatchStandardise", "InputStandardise"]
+__all__ = ["NORMS", "BatchStandardise", "InputStandardise", "Moments"]
 
 _EPSILON = 1e-6
 _CLIP = 10.0
 """Standard deviations: one outlier must not drown a logit."""
+
+
+class Moments:
+    """Mean and deviation of rows that come a few at a time, in double precision.
+
+    Attributes:
+        count: rows so far.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._total = torch.zeros((), dtype=torch.float64)
+        self._squares = torch.zeros((), dtype=torch.float64)
+
+    def add(self, rows: Tensor) -> None:
+        """Rows `(n, D)`."""
+        wide = rows.double()
+        self.count += len(rows)
+        self._total = self._total + wide.sum(0)
+        self._squares = self._squares + wide.square().sum(0)
+
+    @property
+    def mean(self) -> Tensor:
+        """`(D,)`; NaN without rows."""
+        return self._total / self.count if self.count else self._total + torch.nan
+
+    @property
+    def deviation(self) -> Tensor:
+        """`(D,)` of all rows; NaN without any."""
+        squares = self._squares / self.count if self.count else self._squares + torch.nan
+        return (squares - self.mean.square()).clamp(min=0).sqrt()
 
 
 class InputStandardise(nn.Module):
@@ -26,18 +57,11 @@ class InputStandardise(nn.Module):
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
 
-    def fit(self, batches: Iterable[Tensor]) -> None:
-        """Sets mean and scale from rows `(n, D)`, in double precision; no rows leave them as they are."""
-        count, total, squares = 0, torch.zeros(()), torch.zeros(())
-        for rows in batches:
-            wide = rows.double()
-            count += len(rows)
-            total = total + wide.sum(0)
-            squares = squares + wide.square().sum(0)
-        if count == 0:
+    def fit(self, moments: Moments) -> None:
+        """Sets mean and scale from those of the rows; no rows leave them as they are."""
+        if moments.count == 0:
             return
-        mean = total / count
-        deviation = (squares / count - mean.square()).clamp(min=0).sqrt()
+        mean, deviation = moments.mean, moments.deviation
         # Rounding alone gives a constant column a deviation of about 1e-8 of its size.
         constant = deviation <= _EPSILON * mean.abs().clamp(min=_EPSILON)
         self.mean.copy_(mean)

@@ -4,22 +4,21 @@ A ranker reads exactly the inputs of its `spec`. Whatever depends on the request
 Padded candidates and padded history change nothing for the others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recsys.errors import ConfigError
+from recsys.errors import ConfigError, DataError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, InputSpec, Side
 from recsys.nn.embedding import EmbeddingCollection, NumberVectors
 from recsys.nn.mlp import MLP
-from recsys.nn.norm import InputStandardise
+from recsys.nn.norm import InputStandardise, Moments
 from recsys.ranking.configs import RankerConfig
 from recsys.ranking.settings.base import NetworkSettings
 from recsys.ranking.settings.sequences import SequenceSettings
-from recsys.training.batches import Samples
+from recsys.training.batches import Batch, SampleSource
 
 __all__ = ["FieldInputs", "Ranker", "from_zero", "network", "select_inputs", "side_by_side"]
 
@@ -104,10 +103,12 @@ class FieldInputs(nn.Module):
         """F and G of what `fields` gives."""
         return len(self.request) + len(self.request_numbers), len(self.candidate) + len(self.candidate_numbers)
 
-    def fit(self, samples: Samples) -> None:
-        """Takes mean and deviation of the numbers from the training samples."""
-        self.standardise_request.fit(_rows(samples, self.request_numbers, None))
-        self.standardise_candidate.fit(_rows(samples, self.candidate_numbers, samples.mask))
+    def measure(self, batch: Batch, request: Moments, candidate: Moments) -> None:
+        """Adds the numbers of a batch, of its requests and of its real candidates, to what they are standardised by."""
+        if self.request_numbers:
+            request.add(_numbers(batch, self.request_numbers))
+        if self.candidate_numbers:
+            candidate.add(_real(batch, _numbers(batch, self.candidate_numbers)))
 
     def shape(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
         """B and C."""
@@ -180,16 +181,13 @@ def _stacked(
     return numbers
 
 
-def _rows(
-    samples: Samples, names: list[str], mask: np.ndarray[tuple[int, int], np.dtype[np.bool_]] | None
-) -> Iterator[Tensor]:
-    """The numbers of the training samples as rows `(n, D)`, a batch at a time."""
-    if not names:
-        return
-    for start in range(0, len(samples.labels), samples.batch_size):
-        rows = slice(start, start + samples.batch_size)
-        values = np.stack([samples.inputs[name][rows] for name in names], axis=-1)
-        yield torch.from_numpy(values if mask is None else values[mask[rows]])
+def _numbers(batch: Batch, names: list[str]) -> Tensor:
+    return torch.stack([batch.inputs[name] for name in names], dim=-1)
+
+
+def _real(batch: Batch, values: Tensor) -> Tensor:
+    """Of the values `(B, C, D)`, those of real candidates: `(n, D)`."""
+    return values.flatten(0, 1) if batch.mask is None else values[batch.mask]
 
 
 class Ranker(nn.Module):
@@ -207,14 +205,31 @@ class Ranker(nn.Module):
         self.inputs = FieldInputs(spec, dim, embedding_dropout, number_vectors=number_vectors)
         self.bias = nn.Parameter(torch.zeros(1))
 
-    def fit_inputs(self, samples: Samples) -> None:
-        """Sets what is taken from the training samples once, before the first step."""
-        self.inputs.fit(samples)
-        real = samples.labels[samples.mask]
-        rate = np.clip(np.atleast_1d(real.mean(axis=0)), 1e-4, 1 - 1e-4)
-        above = 0.0 if samples.offset is None else samples.offset[samples.mask].mean()
-        with torch.no_grad():
-            self.bias.copy_(torch.from_numpy(np.log(rate / (1 - rate)) - above))
+    def fit_inputs(self, samples: SampleSource) -> None:
+        """Sets what is taken from the training samples before the first step, in one pass over them.
+
+        Raises:
+            DataError: none of their candidates is real.
+        """
+        request, candidate, labels, offsets = Moments(), Moments(), Moments(), Moments()
+        for batch in samples.in_order():
+            self.inputs.measure(batch, request, candidate)
+            labels.add(_real(batch, batch.labels.reshape(*batch.labels.shape[:2], -1)))
+            if batch.offset is not None:
+                offsets.add(_real(batch, batch.offset.unsqueeze(-1)))
+        if labels.count == 0:
+            raise DataError("no labelled candidate to train on; check the mask")
+        self.inputs.standardise_request.fit(request)
+        self.inputs.standardise_candidate.fit(candidate)
+        self.start_at(labels.mean)
+        if offsets.count:
+            with torch.no_grad():
+                self.bias.sub_(offsets.mean.to(self.bias))
+
+    @torch.no_grad()
+    def start_at(self, rates: Tensor) -> None:
+        """Sets the bias to what says these rates of positives `(T,)`."""
+        self.bias.copy_(torch.logit(rates, eps=1e-4))
 
 
 def side_by_side(vectors: tuple[Tensor, Tensor], numbers: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:

@@ -139,6 +139,10 @@ class RankingConfig(Settings):
     """What it learns from."""
     training: TrainingConfig = TrainingConfig()
     """How it learns."""
+    memory_mb: PositiveFloat = 4096
+    """Megabytes that encoded samples may take. What is larger is written to disk once, group of rows by group of rows,
+    and read from there in every epoch through a shuffle buffer of half this size. Trees hold all of them,
+    and so do a teacher, `hard_negatives` and positives that are made up."""
     loss: LossConfig = BCELoss(kind="bce")
     """What training minimises: a word, a mapping, a sum such as `bce + 0.1 * lambdarank`, or a list of these. Losses
     other than `bce`, `focal` and `mse` compare the candidates of a request. Trees have losses of their own."""

@@ -11,7 +11,7 @@ from recsys.nn.penalty import BatchAwareL2
 from recsys.ranking.base import from_zero, network
 from recsys.ranking.sequences import SequenceRanker
 from recsys.ranking.settings.sequences import DINConfig
-from recsys.training.batches import Samples
+from recsys.training.batches import SampleSource
 
 __all__ = ["DIN", "build"]
 
@@ -33,7 +33,7 @@ class DIN(SequenceRanker):
         assert self.inputs.embeddings is not None
         self.penalty = BatchAwareL2(len(self.inputs.embeddings.weight))
 
-    def fit_inputs(self, samples: Samples) -> None:
+    def fit_inputs(self, samples: SampleSource) -> None:
         """See `Ranker`; and counts categories."""
         super().fit_inputs(samples)
         if self.batch_l2:

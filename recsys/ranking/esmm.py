@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +9,6 @@ from recsys.features.batch import InputSpec
 from recsys.ranking.base import from_zero, network
 from recsys.ranking.settings.tasks import ESMMConfig
 from recsys.ranking.tasks import MultiTaskRanker
-from recsys.training.batches import Samples
 
 __all__ = ["ESMM", "build"]
 
@@ -32,13 +30,10 @@ class ESMM(MultiTaskRanker):
         self.click = from_zero(network(config, *self.inputs.flat_widths))
         self.conversion = from_zero(network(config, *self.inputs.flat_widths))
 
-    def fit_inputs(self, samples: Samples) -> None:
+    def start_at(self, rates: Tensor) -> None:
         """See `Ranker`; the second bias starts at the log-odds of a conversion among clicks."""
-        super().fit_inputs(samples)
-        click, both = np.clip(samples.labels[samples.mask].mean(axis=0), 1e-4, 1 - 1e-4)
-        rate = float(np.clip(both / click, 1e-4, 1 - 1e-4))
-        with torch.no_grad():
-            self.bias[1] = float(np.log(rate / (1 - rate)))
+        click, both = rates.clamp(1e-4, 1 - 1e-4)
+        super().start_at(torch.stack([click, both / click]))
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:
         """`(B, C, 2)`."""

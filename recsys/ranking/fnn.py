@@ -10,7 +10,7 @@ from recsys.losses.pointwise import bce
 from recsys.nn.interaction import second_order
 from recsys.ranking.base import Ranker, from_zero, network
 from recsys.ranking.settings.crossing import FNNConfig
-from recsys.training.batches import Samples
+from recsys.training.batches import SampleSource
 from recsys.training.config import OptimiserConfig, TrainingConfig
 from recsys.training.trainer import train
 
@@ -47,7 +47,7 @@ class FNN(Ranker):
         self.pretrain_epochs = config.pretrain_epochs
         self.deep = from_zero(network(config, *(count * width for count in self.inputs.field_counts)))
 
-    def fit_inputs(self, samples: Samples) -> None:
+    def fit_inputs(self, samples: SampleSource) -> None:
         """Statistics of the samples, and the factorisation machine."""
         super().fit_inputs(samples)
         if self.pretrain_epochs == 0:

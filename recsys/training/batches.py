@@ -13,7 +13,17 @@ from recsys.errors import DataError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Arrays
 
-__all__ = ["Batch", "BatchSource", "Samples", "Stateful", "as_tensors", "joined"]
+__all__ = [
+    "Batch",
+    "BatchSource",
+    "Part",
+    "SampleSource",
+    "Samples",
+    "Stateful",
+    "as_tensors",
+    "check_labelled",
+    "joined",
+]
 
 
 Positions = NDArray[np.int64]
@@ -71,6 +81,14 @@ class Stateful(Protocol):
         ...
 
 
+class SampleSource(BatchSource, Protocol):
+    """Groups of labelled candidates, in memory or not."""
+
+    def in_order(self) -> Iterator[Batch]:
+        """All groups once, in their order."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
     """Q groups of C labelled candidates.
@@ -97,8 +115,7 @@ class Samples:
     unmined: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        if not self.mask.any():
-            raise DataError("no labelled candidate to train on; check the windows of the split and data.positive")
+        check_labelled(self.mask)
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -154,6 +171,19 @@ class Samples:
         length = max(int(real.sum(axis=1).max()), 1)
         cut = {name: values[rows, :length] for name, values in self.inputs.items() if name.startswith("history.")}
         return {name: cut[name] if name in cut else values[rows] for name, values in self.inputs.items()}
+
+
+class Part(Samples):
+    """Some groups of many: that none of their candidates is real is no mistake."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+def check_labelled(mask: NDArray[np.bool_]) -> None:
+    """Raises `DataError` when there is nothing to learn from."""
+    if not mask.any():
+        raise DataError("no labelled candidate to train on; check the windows of the split and data.positive")
 
 
 def joined(first: Samples, second: Samples) -> Samples:

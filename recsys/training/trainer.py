@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError
 from recsys.losses.base import Objective
 from recsys.training.arguments import PASSED
-from recsys.training.batches import Batch, BatchSource, Samples, Stateful
+from recsys.training.batches import Batch, BatchSource, SampleSource, Stateful
 from recsys.training.checkpoint import Checkpoints
 from recsys.training.config import TrainingConfig
 from recsys.training.memory import kept_memory
@@ -106,7 +106,7 @@ def train(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
+def predict(model: nn.Module, samples: SampleSource) -> NDArray[np.float32]:
     """The model's scores of every group, in order: `(Q, C)`, or `(Q, C, T)` where labels are of several tasks."""
     device = next(model.parameters()).device
     parts = []

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from recsys.nn.norm import NORMS, BatchStandardise, InputStandardise
+from recsys.nn.norm import NORMS, BatchStandardise, InputStandardise, Moments
 from recsys.ranking.settings.base import Norm
 
 
 def fitted(rows, batches=3):
     found = InputStandardise(rows.shape[1])
-    found.fit(torch.from_numpy(part) for part in np.array_split(rows, batches))
+    found.fit(moments(rows, batches))
+    return found
+
+
+def moments(rows, batches=1):
+    found = Moments()
+    for part in np.array_split(rows, batches):
+        found.add(torch.from_numpy(part))
     return found
 
 
@@ -44,14 +51,14 @@ def test_an_outlier_is_clipped():
 def test_fitted_twice_forgets_the_first():
     rows = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
     found = fitted(rows * 100 + 7)
-    found.fit([torch.from_numpy(rows)])
+    found.fit(moments(rows))
     assert torch.equal(found.mean, fitted(rows, 1).mean)
     assert torch.equal(found.scale, fitted(rows, 1).scale)
 
 
 def test_without_rows_it_only_clips():
     found = InputStandardise(1)
-    found.fit([])
+    found.fit(Moments())
     assert found(torch.tensor([[3.0], [50.0]])).tolist() == [[3.0], [10.0]]
 
 

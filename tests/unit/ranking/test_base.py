@@ -94,8 +94,9 @@ def samples():
 
 
 def test_numbers_are_standardised_over_requests_and_real_candidates(samples):
-    model = FieldInputs(InputSpec((AGE, YEAR), 1), 4, 0.0)
-    model.fit(samples)
+    ranker = Ranker(InputSpec((AGE, YEAR), 1), 4, 0.0)
+    ranker.fit_inputs(samples)
+    model = ranker.inputs
     inputs = {name: torch.from_numpy(values) for name, values in samples.inputs.items()}
     request, candidate = model.numbers(inputs)
     real = candidate[torch.from_numpy(samples.mask)]
