@@ -29,7 +29,8 @@ from recsys.ranking.labels import check_labels
 from recsys.ranking.registry import ranker_modules
 from recsys.ranking.settings.samples import SYNTHETIC
 from recsys.ranking.settings.trees import TreeSettings
-from recsys.scoring.calibration import Calibration, fit_calibration
+from recsys.scoring.calibration import Calibration
+from recsys.scoring.calibration_fit import fit_calibration
 from recsys.scoring.onnx import OnnxScorer
 from recsys.scoring.registry import save_scorer
 from recsys.scoring.thresholds import best_threshold

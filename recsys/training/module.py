@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from recsys.errors import TrainingError
-from recsys.losses.base import Objective, like
+from recsys.losses.base import Objective
 from recsys.training.average import WeightAverage
 from recsys.training.batches import Batch
 from recsys.training.config import TrainingConfig
@@ -225,7 +225,8 @@ class TrainingModule(pl.LightningModule):
     def _loss(self, batch: Batch) -> Tensor:
         scores, own = self._scored(batch)
         if batch.offset is not None:
-            scores = scores + like(scores, batch.offset)
+            # In the offset's precision: half of it would round log-odds.
+            scores = scores + (batch.offset.unsqueeze(-1) if scores.ndim > batch.offset.ndim else batch.offset)
         labels = batch.labels.unsqueeze(-1) if scores.ndim > batch.labels.ndim else batch.labels
         counted = {} if batch.weight is None else {"weight": batch.weight}
         return self.loss(scores, labels, mask=batch.mask, **counted) + own

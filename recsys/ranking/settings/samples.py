@@ -29,8 +29,8 @@ class SamplesConfig(Settings):
     """What the ranker learns from.
 
     `candidates`: one group a request of the rank window: its positives, negatives among the fused candidates, and
-    uniformly drawn items. `events`: the labelled rows of the training windows, as they are (groups by `request_id`
-    if given).
+    items drawn from the catalogue. `events`: the labelled rows of the training windows, as they are (groups by
+    `request_id` if given).
     """
 
     kind: Literal["candidates", "events"] = "candidates"

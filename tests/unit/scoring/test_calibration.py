@@ -10,7 +10,8 @@ from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from recsys.scoring.calibration import Calibration, Isotonic, Platt, fit_calibration, fit_isotonic, fit_platt
+from recsys.scoring.calibration import Calibration, Isotonic, Platt
+from recsys.scoring.calibration_fit import fit_calibration, fit_isotonic, fit_platt
 
 RNG = np.random.default_rng(0)
 SCORES = np.round(RNG.normal(scale=2, size=3000), 2).astype(np.float32)

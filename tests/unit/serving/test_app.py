@@ -11,9 +11,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from recsys.errors import BundleError
-from recsys.funnel.requests import Request
+from recsys.funnel.requests import Recommendation, Request, Response
 from recsys.funnel.runtime import Funnel
 from recsys.serving.app import create_app
+from recsys.serving.schema import RecommendResponse
 from recsys.serving.server import limit_threads
 
 
@@ -33,6 +34,13 @@ def test_a_known_user_gets_what_the_runtime_says(client, tiny_bundle):
     ]
     assert body["known_user"] is True
     assert (body["bundle"], body["bundle_version"]) == ("tiny", int(tiny_bundle.name))
+
+
+@pytest.mark.parametrize("told", [None, 0.25, {"click": 0.5, "buy": 0.125}])
+def test_probabilities_stand_beside_the_score(told):
+    items = (Recommendation("a", None, 1, 2.5, probability=told),)
+    body = RecommendResponse.of(Response(items, known_user=True), "shop", 3, explain=False).model_dump(mode="json")
+    assert (body["items"][0]["score"], body["items"][0]["probability"]) == (2.5, told)
 
 
 def test_everything_is_optional(client):
