@@ -1,7 +1,7 @@
 """Amazon Beauty, leave last out, HR@10 / NDCG@10; `--data` names the folder with Beauty.txt and its attributes.
 
 Published: SASRec .0605/.0318, TIGER .0648/.0384, SASRec with cross-entropy about .0810/.0457. One item is held out of
-each user, so that recall is the hit rate.
+each user, so that recall is the hit rate. What the ranker adds is told apart: `over_fusion`, with its interval.
 """
 
 from pathlib import Path

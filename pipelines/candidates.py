@@ -50,6 +50,9 @@ __all__ = ["GroupedRequests", "load_fusion", "load_routes", "stage"]
 _FITTED_ON = 8192
 """Requests that fusion weights are fitted on: a mean over more would not change its third digit."""
 
+_TOGETHER = 1024
+"""Requests described together: a route may score the whole catalogue for each of them."""
+
 _DAY = 24 * 3600 * 1e6
 """In microseconds."""
 _LONGEST = 2000
@@ -289,9 +292,13 @@ class _Work:
     def _route(
         self, queries: QueryBatch, codes: Codes | None, candidates: Candidates
     ) -> dict[str, np.ndarray[Any, Any]]:
-        match = MatchFeatures(self.features.item)
-        items = candidates.codes if codes is None else codes
-        return dict(route_features(self.routes, queries, items, candidates, match=match))
+        match, parts = MatchFeatures(self.features.item), []
+        for start in range(0, max(len(queries), 1), _TOGETHER):
+            rows = np.arange(start, min(start + _TOGETHER, len(queries)))
+            some = candidates.take(rows)
+            items = some.codes if codes is None else codes[rows]
+            parts.append(route_features(self.routes, queries.take(rows), items, some, match=match))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def rows(self) -> tuple[GroupedRequests, GroupedRequests]:
         """The labelled rows of the training windows and of the valid window: those of a list are one request."""

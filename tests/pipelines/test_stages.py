@@ -5,10 +5,12 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipelines.candidates import GroupedRequests
 from pipelines.graph import Observer, execute, plan
 from pipelines.run import run_pipeline, stages_for
 from pipelines.store import Store
@@ -136,6 +138,21 @@ def test_every_shape_of_pipeline_runs(folder, overrides):
     found = metrics(artifacts)
     assert 0 <= found["funnel/ndcg@10"] <= 1
     assert ("ranker/auc" in found) == ("ranking=null" not in overrides)
+
+
+def test_candidates_are_described_alike_a_few_requests_at_a_time(folder, monkeypatch):
+    once = Store(folder / "workspace").latest()["candidates"].folder
+    before = {part: GroupedRequests.load(once / part) for part in ("train", "valid")}
+    monkeypatch.setattr("pipelines.candidates._TOGETHER", 9)
+    stages, workspace = stages_for(config()), folder / "workspace"
+    again = execute(stages, workspace, until="candidates", force=("candidates",))["candidates"].folder
+    for part, expected in before.items():
+        found = GroupedRequests.load(again / part)
+        assert len(found.requests) % 9
+        np.testing.assert_array_equal(found.groups.codes, expected.groups.codes)
+        assert found.route.keys() == expected.route.keys()
+        for name, values in expected.route.items():
+            np.testing.assert_allclose(found.route[name], values, rtol=1e-5, atol=1e-5)
 
 
 def test_labelled_rows_train_a_click_model(folder):
