@@ -56,17 +56,18 @@ class RowOptimiser(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        known = _Distinct()
         for group in self.param_groups:
             for table in group["params"]:
                 if table.grad is not None:
-                    self._move(table, group)
+                    self._move(table, group, known)
         return loss
 
-    def _move(self, table: Tensor, group: dict[str, Any]) -> None:
+    def _move(self, table: Tensor, group: dict[str, Any], known: "_Distinct") -> None:
         state = self._state(table)
         state["step"] += 1
         assert table.grad is not None
-        gradient = summed(table.grad)
+        gradient = summed(table.grad, known)
         rows, values = gradient.indices()[0], gradient.values()
         weights = table.index_select(0, rows)
         if group["l1"]:
@@ -91,14 +92,35 @@ class RowOptimiser(Optimizer):
         return state
 
 
-def summed(gradient: Tensor) -> Tensor:
+class _Distinct:
+    """Distinct rows in ascending order, and where each given row is among them.
+
+    Tables of the same fields, as the vectors and the weights of a factorisation machine, have gradients at the same
+    rows: what was found for one is remembered for the next.
+    """
+
+    def __init__(self) -> None:
+        self._given: Tensor | None = None
+        self._found: tuple[Tensor, Tensor] | None = None
+
+    def __call__(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        if self._found is None or self._given is None or not torch.equal(self._given, rows):
+            self._given, self._found = rows, torch.unique(rows, return_inverse=True)
+        return self._found
+
+
+def summed(gradient: Tensor, distinct: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None) -> Tensor:
     """A sparse gradient `(N, D)` with each row once, in ascending order, and without row 0, which is padding.
 
     One that is so already is given back as it is. Three times as fast as `coalesce` on a CPU.
+
+    Args:
+        gradient: sparse.
+        distinct: gives the distinct rows, and where each is among them; `None`: they are sought.
     """
     if gradient.is_coalesced():
         return gradient
-    rows, places = torch.unique(gradient._indices()[0], return_inverse=True)
+    rows, places = (distinct or _Distinct())(gradient._indices()[0])
     given = gradient._values()
     values = given.new_zeros(len(rows), given.shape[1]).index_add_(0, places, given)
     if len(rows) and rows[0] == 0:
