@@ -414,7 +414,15 @@ def _check_each_task(config: Config, ranking: RankingConfig) -> Iterator[Problem
             yield Problem(
                 unknown(task.label, labels, noun="label of data.interactions.labels"), at=(*at, name, "label")
             )
-    if ranking.tasks and not any(task.score for task in ranking.tasks.values()):
+    scoring = {name: task for name, task in ranking.tasks.items() if task.score}
+    for name, task in scoring.items() if len(scoring) > 1 else ():
+        if any(term.kind == "mse" for term in loss_terms(task.loss or ranking.loss)):
+            yield Problem(
+                "found mse with a score above 0: lists are ordered by a product of probabilities, and scores of mse "
+                "are no log-odds; expected score: 0, or bce",
+                at=(*at, name, "loss"),
+            )
+    if ranking.tasks and not scoring:
         yield Problem("every score is 0, so all candidates would score alike; expected one above 0", at=at)
     if ranking.tasks and ranking.samples.per == "event":
         where = ("ranking", "samples", "per")

@@ -141,7 +141,8 @@ class Health:
             "vanishing",
             {name: share for name, share in still.items() if name in self._still},
             f"gradients vanish ({{:.1g}} of the weights; {largest:.1g} in the layer that learns fastest): nothing is "
-            "learned there; try activation: relu, norm: layer, fewer layers or another initialiser",
+            "learned there; try activation: relu, norm: layer, fewer layers or another initialiser; for attention, "
+            "a larger embedding_std",
         )
         self._still = list(still)
         self._complain(

@@ -372,6 +372,14 @@ CONTRADICTIONS = [
         "class_weight",
     ),
     (
+        {"ranking": {"model": {"kind": "ple"}, "tasks": TASKS, "loss": "mse"}},
+        "\n".join(
+            f"ranking.tasks.{name}.loss: found mse with a score above 0: lists are ordered by a product of "
+            "probabilities, and scores of mse are no log-odds; expected score: 0, or bce"
+            for name in TASKS
+        ),
+    ),
+    (
         {"ranking": {"model": {"kind": "gbdt"}, "teacher": {"model": {"kind": "fm"}}}},
         "ranking.teacher: found one, but gbdt learns from labels alone; leave it out",
     ),
