@@ -102,7 +102,7 @@ def calibration_error(labels: Numbers, probabilities: Numbers, *, bins: int = 15
     if not len(labels):
         return float("nan")
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels) > 0
-    edges = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])
+    edges = np.percentile(p, 100 * np.linspace(0, 1, bins + 1)[1:-1])
     place = np.searchsorted(edges, p)
     gaps = np.bincount(place, weights=y, minlength=bins) - np.bincount(place, weights=p, minlength=bins)
     return float(np.abs(gaps).sum() / len(p))

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sklearn
@@ -242,6 +242,7 @@ def test_logloss_of_a_sure_model():
 
 
 @PROPERTY
+@example([(False, 0.0)] * 6 + [(False, 1.0)] * 3 + [(True, 0.5)], 3)
 @given(st.lists(st.tuples(st.booleans(), st.floats(0, 1, width=16)), min_size=1, max_size=60), st.integers(1, 20))
 def test_calibration_error_is_the_gap_in_sklearns_reliability_curve(rows, bins):
     labels, chances = np.array([y for y, _ in rows]), np.array([p for _, p in rows])
