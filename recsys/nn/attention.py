@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from recsys.nn.activation import ACTIVATIONS
+from recsys.nn.linear import Linear, linear
 
 __all__ = ["TargetAttention"]
 
@@ -29,14 +29,14 @@ class TargetAttention(nn.Module):
         super().__init__()
         if not hidden:
             raise ValueError("hidden is empty; expected the width of at least one hidden layer")
-        self.query = nn.Linear(dim, hidden[0])
-        self.key = nn.Linear(dim, hidden[0], bias=False)
+        self.query = Linear(dim, hidden[0])
+        self.key = Linear(dim, hidden[0], bias=False)
         self.product = nn.Parameter(torch.empty(hidden[0], dim))
         for weight in (self.query.weight, self.key.weight, self.product):
             nn.init.uniform_(weight, -((3 * dim) ** -0.5), (3 * dim) ** -0.5)
         widths = (*hidden, 1)
         self.activations = nn.ModuleList(ACTIVATIONS[activation](width) for width in hidden)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in itertools.pairwise(widths))
 
     def forward(self, query: Tensor, keys: Tensor, mask: Tensor, candidates: Tensor | None = None) -> Tensor:
         """Pools the history for each candidate.
@@ -56,7 +56,7 @@ class TargetAttention(nn.Module):
 
     def _weights(self, query: Tensor, keys: Tensor, mask: Tensor, candidates: Tensor | None) -> Tensor:
         counted = mask.unsqueeze(1) if candidates is None else mask.unsqueeze(1) & candidates.unsqueeze(2)
-        products = functional.linear(query.unsqueeze(2) * keys.unsqueeze(1), self.product)
+        products = linear(query.unsqueeze(2) * keys.unsqueeze(1), self.product)
         x = products + self.key(keys).unsqueeze(1) + self.query(query).unsqueeze(2)
         for activation, layer in zip(self.activations, self.layers, strict=True):
             x = layer(activation(x, counted))

@@ -6,6 +6,7 @@ The inputs x₀ = [request, candidate] come as `(B, R)`, R may be 0, and `(B, C,
 import torch
 from torch import Tensor, nn
 
+from recsys.nn.linear import Linear
 from recsys.nn.mlp import SplitLinear
 
 __all__ = ["CrossMatrices", "CrossVectors", "joined"]
@@ -100,7 +101,7 @@ class _LowRank(nn.Module):
     def __init__(self, request: int, candidate: int, rank: int) -> None:
         super().__init__()
         self.down = SplitLinear(request, candidate, rank, bias=False)
-        self.up = nn.Linear(rank, request + candidate)
+        self.up = Linear(rank, request + candidate)
 
     def forward(self, request: Tensor, candidate: Tensor) -> Tensor:
         out: Tensor = self.up(self.down(request, candidate))
@@ -115,7 +116,7 @@ class _Experts(nn.Module):
         self.shape = experts, rank
         self.down = SplitLinear(request, candidate, experts * rank, bias=False)
         self.core = nn.Parameter(torch.empty(experts, rank, rank).uniform_(-(rank**-0.5), rank**-0.5))
-        self.up = nn.Linear(experts * rank, request + candidate)
+        self.up = Linear(experts * rank, request + candidate)
         self.gate = SplitLinear(request, candidate, experts, bias=False)
 
     def forward(self, request: Tensor, candidate: Tensor) -> Tensor:

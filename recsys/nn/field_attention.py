@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.nn.interaction import together
+from recsys.nn.linear import Linear
 
 __all__ = ["FieldAttention"]
 
@@ -23,7 +24,7 @@ class FieldAttention(nn.Module):
     def __init__(self, dim: int, heads: int, size: int) -> None:
         super().__init__()
         self.heads, self.size = heads, size
-        self.project = nn.Linear(dim, 4 * heads * size, bias=False)
+        self.project = Linear(dim, 4 * heads * size, bias=False)
 
     def forward(self, candidate: Tensor, request: Tensor | None = None) -> Tensor:
         """`(B, C, G, D)` and fields of the request `(B, F, D)`, none by default, to `(B, C, F + G, heads · size)`."""

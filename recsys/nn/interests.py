@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from recsys.nn.linear import Linear
+
 __all__ = ["AttentionalGRU", "InterestAttention"]
 
 
@@ -43,8 +45,8 @@ class AttentionalGRU(nn.Module):
 
     def __init__(self, inputs: int, dim: int) -> None:
         super().__init__()
-        self.outside = nn.Linear(inputs, 3 * dim)
-        self.inside = nn.Linear(dim, 3 * dim, bias=False)
+        self.outside = Linear(inputs, 3 * dim)
+        self.inside = Linear(dim, 3 * dim, bias=False)
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -1 / math.sqrt(dim), 1 / math.sqrt(dim))
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from recsys.nn.activation import ACTIVATIONS
+from recsys.nn.linear import Linear
 from recsys.nn.norm import NORMS
 
 __all__ = ["MLP", "Block", "SplitLinear"]
@@ -19,8 +20,8 @@ class SplitLinear(nn.Module):
 
     def __init__(self, request: int, candidate: int, out: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.request = nn.Linear(request, out, bias=False) if request else None
-        self.candidate = nn.Linear(candidate, out, bias=bias)
+        self.request = Linear(request, out, bias=False) if request else None
+        self.candidate = Linear(candidate, out, bias=bias)
         bound = (request + candidate) ** -0.5  # as one layer of both widths would start
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
@@ -77,7 +78,7 @@ class MLP(nn.Module):
             raise ValueError("hidden is empty; expected the width of at least one hidden layer")
         self.first = SplitLinear(request, candidate, hidden[0])
         widths = hidden if out is None else (*hidden, out)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(Linear(a, b) for a, b in itertools.pairwise(widths))
         self.blocks = nn.ModuleList(Block(width, activation=activation, dropout=dropout, norm=norm) for width in hidden)
 
     def forward(self, request: Tensor, candidate: Tensor, mask: Tensor | None = None) -> Tensor:

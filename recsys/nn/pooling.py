@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from recsys.nn.linear import Linear
+
 __all__ = ["AttentionPooling", "DecayPooling", "MeanPooling"]
 
 
@@ -58,7 +60,7 @@ class AttentionPooling(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.key = nn.Linear(dim, dim)
+        self.key = Linear(dim, dim)
         self.query = nn.Parameter(torch.zeros(dim))
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:

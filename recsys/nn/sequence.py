@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recsys.nn.linear import Linear
+
 __all__ = [
     "AttentionBlock",
     "BothWaysStates",
@@ -186,10 +188,10 @@ class AttentionBlock(nn.Module):
         self.norm_first = norm == "pre"
         self.attention_norm = nn.LayerNorm(dim)
         self.feed_norm = nn.LayerNorm(dim)
-        self.project = nn.Linear(dim, 3 * dim)
-        self.join = nn.Linear(dim, dim)
+        self.project = Linear(dim, 3 * dim)
+        self.join = Linear(dim, dim)
         self.feed = nn.Sequential(
-            nn.Linear(dim, feed_forward * dim), nn.GELU(), nn.Dropout(dropout), nn.Linear(feed_forward * dim, dim)
+            Linear(dim, feed_forward * dim), nn.GELU(), nn.Dropout(dropout), Linear(feed_forward * dim, dim)
         )
         self.dropout = nn.Dropout(dropout)
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from recsys.features.batch import InputSpec
 from recsys.nn.interaction import pair_products
+from recsys.nn.linear import Linear
 from recsys.ranking.first_order import FirstOrderRanker
 from recsys.ranking.settings.crossing import AFMConfig
 
@@ -27,9 +28,9 @@ class AFM(FirstOrderRanker):
     def __init__(self, spec: InputSpec, config: AFMConfig) -> None:
         super().__init__(spec, config.embedding_dim, config.embedding_dropout, number_vectors=True)
         self.attend = nn.Sequential(
-            nn.Linear(config.embedding_dim, config.attention_dim),
+            Linear(config.embedding_dim, config.attention_dim),
             nn.ReLU(),
-            nn.Linear(config.attention_dim, 1, bias=False),
+            Linear(config.attention_dim, 1, bias=False),
         )
         self.dropout = nn.Dropout(config.dropout)
         self.project = nn.Parameter(torch.ones(config.embedding_dim))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from recsys.features.batch import InputSpec
 from recsys.nn.bilinear import BilinearFusion
+from recsys.nn.linear import Linear
 from recsys.ranking.base import Ranker, network
 from recsys.ranking.settings.crossing import FinalMLPConfig
 
@@ -54,7 +55,7 @@ class _Gate(nn.Module):
 
     def __init__(self, width: int, hidden: int, out: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, out)) if width else None
+        self.layers = nn.Sequential(Linear(width, hidden), nn.ReLU(), Linear(hidden, out)) if width else None
         self.learned = None if width else nn.Parameter(torch.zeros(out))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch.nn import functional
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, Floats, InputSpec
 from recsys.nn.embedding import EmbeddingCollection
+from recsys.nn.linear import Linear
 from recsys.nn.pooling import AttentionPooling, DecayPooling, MeanPooling
 from recsys.nn.sequence import RecurrentStates, SelfAttentionStates, last_state
 from recsys.recall.settings.two_tower import (
@@ -61,7 +62,7 @@ class FieldSum(nn.Module):
         super().__init__()
         self.index = [field for field in fields if field.is_index]
         self.numbers = [field.name for field in fields if not field.is_index]
-        self.linear = nn.Linear(len(self.numbers), embeddings.dim, bias=False) if self.numbers else None
+        self.linear = Linear(len(self.numbers), embeddings.dim, bias=False) if self.numbers else None
 
     def forward(self, inputs: Mapping[str, Tensor], embeddings: EmbeddingCollection) -> Tensor:
         """Looks the fields up among the inputs."""
@@ -99,8 +100,8 @@ class _Decays(HistoryEncoder):
         self.width = 2 * dim
         self.short = DecayPooling(length, _SHORT)
         self.long = DecayPooling(length, _LONG)
-        self.from_short = nn.Linear(dim, dim, bias=False)
-        self.from_long = nn.Linear(dim, dim, bias=False)
+        self.from_short = Linear(dim, dim, bias=False)
+        self.from_long = Linear(dim, dim, bias=False)
         with torch.no_grad():
             self.from_short.weight.copy_(torch.eye(dim))
             self.from_long.weight.zero_()
@@ -212,8 +213,8 @@ def _correction(width: int, dim: int, config: TwoTowerConfig) -> nn.Sequential:
     """Layers whose output is zero at first: with freshly drawn ones small logs never catch up with the plain mean."""
     layers: list[nn.Module] = []
     for before, after in pairwise((width, *config.hidden)):
-        layers += [nn.Linear(before, after), nn.GELU(), nn.Dropout(config.dropout / 2)]
-    last = nn.Linear(config.hidden[-1], dim)
+        layers += [Linear(before, after), nn.GELU(), nn.Dropout(config.dropout / 2)]
+    last = Linear(config.hidden[-1], dim)
     with torch.no_grad():
         last.weight.zero_()
         last.bias.zero_()
