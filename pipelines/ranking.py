@@ -3,31 +3,32 @@
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from pipelines.candidates import GroupedRequests
-from pipelines.inputs import Features, Log, context_log, encoded_queries
+from pipelines.inputs import Features
+from pipelines.ranker_judge import judge_of
+from pipelines.ranker_samples import (
+    SampleParts,
+    SamplesInMemory,
+    Scores,
+    Window,
+    sample_parts,
+    sample_windows,
+    samples_in_memory,
+)
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
-from recsys.errors import DataError
-from recsys.features.assemble import Assembler
 from recsys.features.batch import InputSpec
-from recsys.features.history import Histories
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_fields
-from recsys.metrics.classification import auc
-from recsys.metrics.ranking import ndcg_at_k
 from recsys.ranking.configs import RankingConfig, TeacherConfig
 from recsys.ranking.labels import check_labels
 from recsys.ranking.registry import ranker_modules
-from recsys.ranking.settings.samples import SYNTHETIC
 from recsys.ranking.settings.trees import TreeSettings
 from recsys.scoring.calibration import Calibration
 from recsys.scoring.calibration_fit import fit_calibration
@@ -40,9 +41,7 @@ if TYPE_CHECKING:
 
     from recsys.losses.base import Objective
     from recsys.ranking.base import Ranker
-    from recsys.training.batches import BatchSource, Samples, SampleSource
-    from recsys.training.group_files import GroupColumns
-    from recsys.training.stream import Stream
+    from recsys.training.batches import BatchSource, SampleSource
     from recsys.training.trainer import TrainResult, Validation
 
 __all__ = ["CALIBRATION", "model_inputs", "stage"]
@@ -50,28 +49,7 @@ __all__ = ["CALIBRATION", "model_inputs", "stage"]
 CALIBRATION = "calibration.json"
 """What scores say of probabilities, in this stage's output, where that is asked for."""
 
-Scores = NDArray[np.float32]
 Figures = Callable[[Scores], dict[str, float]]
-_Parts: TypeAlias = "tuple[SampleSource, SampleSource, SampleSource | None]"
-"""What fits, what validates, and both when the ranker is fitted on them in the end."""
-_InMemory: TypeAlias = "tuple[Samples, Samples, Samples | None]"
-_GROUPS_A_BUFFER = 16
-"""Groups of rows that a shuffle buffer holds: enough for batches that are well mixed."""
-
-_NOTHING = {
-    (
-        "train",
-        "events",
-    ): "the recall and rank windows hold no labelled row to learn from; check data.interactions.exposed",
-    ("valid", "events"): "the valid window holds no labelled row to stop training by; raise split.valid",
-    (
-        "train",
-        "candidates",
-    ): "no request of the rank window has a positive among its candidates, so there is nothing to "
-    "learn from; raise split.rank or fusion.candidates, or add routes",
-    ("valid", "candidates"): "no request of the valid window has a positive to stop training by; raise split.valid",
-}
-"""What to say where a part of the samples is empty."""
 
 
 def stage(config: Config) -> Stage:
@@ -118,19 +96,19 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
 
     features = Features.load(context.inputs["features"])
     spec = select_inputs(model_inputs(config, features), ranking.model)
-    windows = _windows(config, ranking, context, features, spec)
+    windows = sample_windows(config, ranking, context, features, spec)
     check_labels(ranking, windows[0].labels, windows[0].mask)
-    judge, again = _judge(ranking), config.refit == "all"
+    judge, again = judge_of(ranking), config.refit == "all"
 
     def figures(scores: Scores) -> dict[str, float]:
         return judge(scores, windows[1])
 
     path = context.scratch / "model.onnx"
     if isinstance(ranking.model, TreeSettings):
-        held = _in_memory(ranking, windows, context.seed, again=again)
+        held = samples_in_memory(ranking, windows, context.seed, again=again)
         metrics, scores = _grown(ranking, ranking.model, spec, held, context, figures, path)
     else:
-        parts = _parts(ranking, windows, context, again=again)
+        parts = sample_parts(ranking, windows, context, again=again)
         if ranking.teacher is not None:
             parts = _taught(config, ranking, ranking.teacher, context, features, parts, figures)
         metrics, scores = _trained(ranking, spec, parts, context, figures, path)
@@ -149,9 +127,9 @@ def _taught(
     teacher: TeacherConfig,
     context: StageContext,
     features: Features,
-    parts: _Parts,
+    parts: SampleParts,
     figures: Figures,
-) -> _InMemory:
+) -> SamplesInMemory:
     """The samples, with what a teacher says of them who was trained on those that fit."""
     from recsys.ranking.base import select_inputs
     from recsys.ranking.distilled import TEACHER
@@ -160,7 +138,7 @@ def _taught(
 
     own = ranking.model_copy(update={"model": teacher.model, "teacher": None})
     spec = select_inputs(model_inputs(config, features), teacher.model)
-    seen, unseen = (window.samples() for window in _windows(config, ranking, context, features, spec))
+    seen, unseen = (window.samples() for window in sample_windows(config, ranking, context, features, spec))
     model, _ = _fitted(own, spec, seen, context, "teacher", lambda model: figures(predict(model, unseen)))
     taught = []
     for part, read in ((parts[0], seen), (parts[1], unseen)):
@@ -170,26 +148,11 @@ def _taught(
     return fitting, validation, None if parts[2] is None else joined(fitting, validation)
 
 
-def _with_synthetic(ranking: RankingConfig, samples: "Samples", seed: int) -> "Samples":
-    """With the positives that are made up, if any are to be."""
-    from recsys.training.oversampling import synthetic_positives
-
-    ratio = ranking.samples.negatives_per_positive
-    if ratio is None or not _makes_up(ranking):
-        return samples
-    kind: Literal["smote", "adasyn"] = "smote" if ranking.samples.imbalance == "smote" else "adasyn"
-    return synthetic_positives(samples, kind, ratio, seed=seed)
-
-
-def _makes_up(ranking: RankingConfig) -> bool:
-    return ranking.samples.negatives_per_positive is not None and ranking.samples.imbalance in SYNTHETIC
-
-
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _calibrated(ranking: RankingConfig, scores: Scores, validation: "_Window") -> Calibration | None:
+def _calibrated(ranking: RankingConfig, scores: Scores, validation: "Window") -> Calibration | None:
     """What validation scores say of probabilities, task by task, and from where on they are a yes."""
     if ranking.calibration == "none" and ranking.threshold == "none":
         return None
@@ -205,7 +168,7 @@ def _calibrated(ranking: RankingConfig, scores: Scores, validation: "_Window") -
 
 
 def _trained(
-    ranking: RankingConfig, spec: InputSpec, parts: _Parts, context: StageContext, figures: Figures, path: Path
+    ranking: RankingConfig, spec: InputSpec, parts: SampleParts, context: StageContext, figures: Figures, path: Path
 ) -> tuple[Metrics, Scores]:
     """Trains a network and writes its graph; gives its figures, and its scores of what validates."""
     from recsys.release.export import export_onnx
@@ -227,7 +190,7 @@ def _grown(
     ranking: RankingConfig,
     model: TreeSettings,
     spec: InputSpec,
-    parts: _InMemory,
+    parts: SamplesInMemory,
     context: StageContext,
     figures: Figures,
     path: Path,
@@ -311,173 +274,3 @@ def _objective(ranking: RankingConfig, model: "Ranker") -> "Objective":
     tasks = ranking.tasks.values()
     losses = [build_loss(task.loss or ranking.loss) for task in tasks]
     return TaskLosses(losses, [task.weight for task in tasks], ranking.balance, shared=model.shared_weights)
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """The groups of a window, encoded when they are asked for.
-
-    Attributes:
-        grouped: what the candidates stage made.
-        labels: of it.
-        histories: visible events.
-        features: encoded users and items.
-        context: the log, if there is context to encode.
-        assembler: of the model's inputs.
-        ranking: how groups are batched.
-    """
-
-    grouped: GroupedRequests
-    labels: Scores
-    histories: Histories
-    features: Features
-    context: pa.Table | None
-    assembler: Assembler
-    ranking: RankingConfig
-
-    @property
-    def mask(self) -> NDArray[np.bool_]:
-        """`(Q, C)` which candidates are real."""
-        return self.grouped.groups.codes >= 0
-
-    @property
-    def columns(self) -> "GroupColumns":
-        """Of a file of these groups."""
-        from recsys.training.group_files import GroupColumns
-
-        labels = tuple(f"label.{task}" for task in self.ranking.tasks) or ("label",)
-        weight = None if self.grouped.weight is None else "weight"
-        offset = None if self.grouped.offset is None else "offset"
-        return GroupColumns(self.assembler.spec, labels, mask="mask", weight=weight, offset=offset)
-
-    @property
-    def row_bytes(self) -> int:
-        """Of an encoded group."""
-        return self.columns.row_bytes(self.labels.shape[1])
-
-    def samples(self) -> "Samples":
-        """All groups, encoded."""
-        from recsys.training.batches import Samples
-
-        return Samples(**self._encoded(slice(None)))
-
-    def _encoded(self, rows: slice) -> dict[str, Any]:
-        grouped, codes = self.grouped, self.grouped.groups.codes[rows]
-        requests = grouped.requests.take(np.arange(len(grouped.requests))[rows])
-        queries = encoded_queries(requests, self.histories, self.features, self.context)
-        inputs = self.assembler.inputs(queries, codes, {name: values[rows] for name, values in grouped.route.items()})
-        size, pool = self.ranking.training.batch_size, self.ranking.samples.length_pool
-        others = {"weight": grouped.weight, "offset": grouped.offset, "unmined": grouped.groups.from_catalogue}
-        some = {name: None if values is None else values[rows] for name, values in others.items()}
-        about = {"labels": self.labels[rows], "mask": codes >= 0, **some}
-        return {"inputs": inputs, **about, "batch_size": size, "pool": pool}
-
-    def write(self, path: Path, columns: "GroupColumns", group_bytes: int) -> None:
-        """Encodes all groups into a file of these columns, so many bytes at a time."""
-        from recsys.training.batches import Part, check_labelled
-        from recsys.training.group_files import groups_table, write_groups
-
-        check_labelled(self.mask)
-        step = max(group_bytes // self.row_bytes, 1)
-        parts = (slice(start, start + step) for start in range(0, len(self.labels), step))
-        write_groups(path, (groups_table(Part(**self._encoded(rows)), columns) for rows in parts))
-
-
-def _windows(
-    config: Config, ranking: RankingConfig, context: StageContext, features: Features, spec: InputSpec
-) -> tuple[_Window, _Window]:
-    """What the ranker learns from, and what it is validated on."""
-    histories = Log.load(context.inputs["split"]).histories(config)
-    log, assembler = context_log(features, context.inputs["ingest"]), Assembler(features.item, spec)
-    parts = [GroupedRequests.load(context.inputs["candidates"] / part) for part in ("train", "valid")]
-    for name, part in zip(("train", "valid"), parts, strict=True):
-        if not (part.groups.codes >= 0).any():
-            raise DataError(f"ranking: {_NOTHING[name, ranking.samples.kind]}")
-    train, valid = (_Window(part, part.labels, histories, features, log, assembler, ranking) for part in parts)
-    return train, valid
-
-
-def _parts(ranking: RankingConfig, windows: tuple[_Window, _Window], context: StageContext, *, again: bool) -> _Parts:
-    memory = int(ranking.memory_mb * 2**20)
-    size = sum(window.row_bytes * len(window.labels) for window in windows)
-    if size <= memory or ranking.teacher is not None or ranking.samples.hard_negatives or _makes_up(ranking):
-        return _in_memory(ranking, windows, context.seed, again=again)
-    context.say(f"ranking: streaming {size / 2**20:,.0f} MB of samples, as ranking.memory_mb is {ranking.memory_mb:g}")
-    return _on_disk(ranking, windows, context.scratch, memory // 2, again=again)
-
-
-def _in_memory(ranking: RankingConfig, windows: tuple[_Window, _Window], seed: int, *, again: bool) -> _InMemory:
-    from recsys.training.batches import joined
-
-    fitting, validation = _with_synthetic(ranking, windows[0].samples(), seed), windows[1].samples()
-    return fitting, validation, joined(fitting, validation) if again else None
-
-
-def _on_disk(
-    ranking: RankingConfig, windows: tuple[_Window, _Window], folder: Path, buffer: int, *, again: bool
-) -> "tuple[Stream, Stream, Stream | None]":
-    from recsys.training.stream import Stream
-
-    paths = [folder / "train.parquet", folder / "valid.parquet"]
-    for window, path in zip(windows, paths, strict=True):
-        window.write(path, windows[0].columns, buffer // _GROUPS_A_BUFFER)
-    size, pool = ranking.training.batch_size, ranking.samples.length_pool
-
-    def stream(files: list[Path]) -> Stream:
-        return Stream(files, windows[0].columns, size, buffer=buffer, pool=pool)
-
-    return stream(paths[:1]), stream(paths[1:]), stream(paths) if again else None
-
-
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """What early stopping goes by, and what else is told of every epoch.
-
-    AUC of labelled rows, NDCG of lists. Of several tasks: its mean over tasks, and the AUC of each. What the window
-    cannot tell, because all its labels are equal, is NaN, and counts in no mean.
-    """
-
-    rows: bool
-    tasks: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        """Of the figure that training goes by."""
-        return "auc" if self.rows else "ndcg@10"
-
-    def __call__(self, scores: Scores, window: _Window) -> dict[str, float]:
-        """Figures by name, that one first."""
-        mask, truth = window.mask, window.labels
-        if not self.tasks:
-            if self.rows:
-                return {self.name: auc(truth[mask], scores[mask])}
-            return {self.name: _list_quality(scores, truth, mask, window.grouped.requests.counts)}
-        columns = {name: (scores[..., task], truth[..., task]) for task, name in enumerate(self.tasks)}
-        areas = {f"auc/{name}": auc(labels[mask], own[mask]) for name, (own, labels) in columns.items()}
-        if self.rows:
-            return {self.name: _mean(list(areas.values())), **areas}
-        quality = [_task_quality(own, labels, mask) for own, labels in columns.values()]
-        return {self.name: _mean(quality), **areas}
-
-
-def _judge(ranking: RankingConfig) -> _Judge:
-    return _Judge(ranking.samples.kind == "events", tuple(ranking.tasks))
-
-
-def _list_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_], counts: NDArray[np.integer]) -> float:
-    order = np.argsort(-np.where(mask, scores, -np.inf), axis=1, kind="stable")
-    hits = np.take_along_axis(labels, order, axis=1) > 0
-    return float(ndcg_at_k(hits, counts, 10).mean())
-
-
-def _mean(figures: list[float]) -> float:
-    """Of those that are no NaN; NaN without any."""
-    known = [figure for figure in figures if not math.isnan(figure)]
-    return float(np.mean(known)) if known else math.nan
-
-
-def _task_quality(scores: Scores, labels: Scores, mask: NDArray[np.bool_]) -> float:
-    """Over the requests that have a positive of the task; NaN without any."""
-    counts = (labels > 0).sum(axis=1)
-    some = counts > 0
-    return _list_quality(scores[some], labels[some], mask[some], counts[some]) if some.any() else math.nan
