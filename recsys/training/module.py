@@ -116,8 +116,8 @@ class TrainingModule(pl.LightningModule):
     def on_after_backward(self) -> None:
         """See Lightning: before gradients of scaled losses are scaled back, so that all ranks find the same."""
         if self._ends_step:
-            buffers = [part for whole in (self.model, *self._weighing) for part in whole.buffers()]
-            self.ranks.average(self._trained, [part for part in buffers if part.is_floating_point()])
+            buffers = (part for whole in (self.model, *self._weighing) for part in whole.buffers())
+            self.ranks.average(self._trained, (part for part in buffers if part.is_floating_point()))
 
     def configure_gradient_clipping(
         self,

@@ -9,7 +9,7 @@ import multiprocessing
 import pickle
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -72,7 +72,7 @@ class Ranks:
         dist.all_gather_object(found, value)
         return found
 
-    def average(self, parameters: Sequence[Tensor], buffers: Sequence[Tensor]) -> None:
+    def average(self, parameters: Sequence[Tensor], buffers: Iterable[Tensor]) -> None:
         """Gives all of them the mean of their gradients, and the first one's buffers.
 
         A gradient that some do not have counts as zero there.
@@ -86,10 +86,11 @@ class Ranks:
         for parameter, kind in marked:
             if kind == _SPARSE:
                 self._average_sparse(parameter)
-        if buffers:
-            flat = torch.cat([buffer.flatten() for buffer in buffers])
+        own = list(buffers)
+        if own:
+            flat = torch.cat([buffer.flatten() for buffer in own])
             dist.broadcast(flat, 0)
-            _spread(flat, buffers)
+            _spread(flat, own)
 
     def _average_dense(self, parameters: Sequence[Tensor]) -> None:
         if not parameters:
