@@ -1,9 +1,16 @@
-"""A shop whose pipeline has run once."""
+"""A shop whose pipeline has run once, and logs of a test's own with what was made of them."""
 
+import csv
+import json
 import runpy
 from pathlib import Path
 
 import pytest
+
+from pipelines.run import run_pipeline
+from recsys.config import Config
+from recsys.funnel.runtime import Funnel
+from recsys.settings import load_settings
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +30,27 @@ def finished(shop, tmp_path_factory):
         patch.chdir(folder)
         assert run_command(["run", "shop.yaml"]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_csv():
+    """Writes a table: `(path, header, rows)`."""
+
+    def write(path, header, rows):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([header, *rows])
+
+    return write
+
+
+@pytest.fixture
+def run_to_bundle(monkeypatch):
+    """Runs a configuration in its folder: gives the metrics of its report and the funnel of its bundle."""
+
+    def run(path, *overrides):
+        monkeypatch.chdir(path.parent)
+        artifacts = run_pipeline(load_settings(Config, path.name, overrides=overrides)).artifacts
+        metrics = json.loads((artifacts["evaluate"].folder / "metrics.json").read_text(encoding="utf-8"))
+        return metrics, Funnel.load(artifacts["bundle"].folder / "bundles" / "1")
+
+    return run

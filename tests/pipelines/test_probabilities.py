@@ -1,7 +1,7 @@
 """Probabilities that are served: what they say happens that often."""
 
-import csv
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from pipelines.run import run_pipeline
 from recsys.cli import app
 from recsys.config import Config
 from recsys.funnel.requests import Request
-from recsys.funnel.runtime import Funnel
 from recsys.settings import load_settings
 
 USERS, ITEMS, STEPS = 60, 20, 60
@@ -40,7 +39,7 @@ RATE = 1 / (1 + np.exp(2.5 - PRICE + 0.5 * SIZE))
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory):
+def log(tmp_path_factory, write_csv):
     """Clicks that follow a logistic regression on two numbers of the item, about one of ten."""
     folder, rng = tmp_path_factory.mktemp("clicks"), np.random.default_rng(0)
     rows = []
@@ -49,25 +48,15 @@ def log(tmp_path_factory):
             item = int(rng.integers(ITEMS))
             rows.append([f"u{user}", f"i{item}", 1000 + step, int(rng.random() < RATE[item])])
     items = [[f"i{item}", price, size] for item, (price, size) in enumerate(zip(PRICE, SIZE, strict=True))]
-    for name, header, content in (
-        ("events.csv", ["user_id", "item_id", "timestamp", "click"], rows),
-        ("items.csv", ["item_id", "price", "size"], items),
-    ):
-        with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([header, *content])
+    write_csv(folder / "events.csv", ["user_id", "item_id", "timestamp", "click"], rows)
+    write_csv(folder / "items.csv", ["item_id", "price", "size"], items)
     (folder / "clicks.yaml").write_text(CONFIG, encoding="utf-8")
     return folder
 
 
 @pytest.fixture
-def ran(log, monkeypatch):
-    def run(*overrides):
-        monkeypatch.chdir(log)
-        result = run_pipeline(load_settings(Config, "clicks.yaml", overrides=overrides))
-        metrics = json.loads((result.artifacts["evaluate"].folder / "metrics.json").read_text(encoding="utf-8"))
-        return metrics, Funnel.load(result.artifacts["bundle"].folder / "bundles" / "1")
-
-    return run
+def ran(log, run_to_bundle):
+    return partial(run_to_bundle, log / "clicks.yaml")
 
 
 def served(funnel):

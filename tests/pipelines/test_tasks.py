@@ -1,16 +1,11 @@
 """Rankers of several tasks, from a log with two labels to a bundle."""
 
-import csv
-import json
+from functools import partial
 
 import numpy as np
 import pytest
 
-from pipelines.run import run_pipeline
-from recsys.config import Config
 from recsys.funnel.requests import Request
-from recsys.funnel.runtime import Funnel
-from recsys.settings import load_settings
 
 USERS, ITEMS, STEPS = 40, 24, 24
 CONFIG = """\
@@ -39,7 +34,7 @@ tracking: {kind: none}
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory):
+def log(tmp_path_factory, write_csv):
     """Towns click on their half of the items, and buy what is even there."""
     folder, rng = tmp_path_factory.mktemp("tasks"), np.random.default_rng(0)
     rows = []
@@ -48,25 +43,17 @@ def log(tmp_path_factory):
             item = int(rng.integers(ITEMS))
             click = int(rng.random() < (0.8 if item % 2 == user % 2 else 0.1))
             rows.append([f"u{user}", f"i{item}", 1000 + step, click, click * int(item % 4 < 2)])
-    for name, header, content in (
-        ("events.csv", ["user_id", "item_id", "timestamp", "click", "buy"], rows),
-        ("users.csv", ["user_id", "town"], [[f"u{user}", ["Köln", "東京"][user % 2]] for user in range(USERS)]),
-    ):
-        with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([header, *content])
+    write_csv(folder / "events.csv", ["user_id", "item_id", "timestamp", "click", "buy"], rows)
+    write_csv(
+        folder / "users.csv", ["user_id", "town"], [[f"u{user}", ["Köln", "東京"][user % 2]] for user in range(USERS)]
+    )
     (folder / "shop.yaml").write_text(CONFIG, encoding="utf-8")
     return folder
 
 
 @pytest.fixture
-def ran(log, monkeypatch):
-    def run(*overrides):
-        monkeypatch.chdir(log)
-        result = run_pipeline(load_settings(Config, "shop.yaml", overrides=overrides))
-        metrics = json.loads((result.artifacts["evaluate"].folder / "metrics.json").read_text(encoding="utf-8"))
-        return metrics, Funnel.load(result.artifacts["bundle"].folder / "bundles" / "1")
-
-    return run
+def ran(log, run_to_bundle):
+    return partial(run_to_bundle, log / "shop.yaml")
 
 
 def test_the_answer_is_ordered_by_the_product_of_the_probabilities(ran):
