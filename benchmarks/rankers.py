@@ -102,8 +102,8 @@ PARTS = {
         {"session": 4.0, "session_decay": 0.4, "taste": 0.7},
         {
             "deepfm": Ranker(f"{{kind: deepfm, {DEEP}}}", 4, 0.003, 0.1),
-            "din": Ranker(f"{{kind: din, {DEEP}, embedding_std: 0.1}}", 4, 0.01, 0.1),
-            "dien": Ranker(f"{{kind: dien, {DEEP}, embedding_std: 0.1, auxiliary: 0.2}}", 4, 0.01, 1.0),
+            "din": Ranker(f"{{kind: din, {DEEP}}}", 4, 0.01, 0.1),
+            "dien": Ranker(f"{{kind: dien, {DEEP}, auxiliary: 0.2}}", 4, 0.01, 1.0),
         },
         ("deepfm < din", "din <= dien", "dien < oracle"),
     ),

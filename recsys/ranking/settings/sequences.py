@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from recsys.ranking.settings.base import Activation, Dropout, NetworkSettings
 
@@ -16,7 +16,13 @@ class SequenceSettings(NetworkSettings):
     """The most recent items that are looked at, of histories of any length; at most 1000."""
 
 
-class DINConfig(SequenceSettings):
+class _ComparingSettings(SequenceSettings):
+    embedding_std: PositiveFloat = 0.1
+    """Standard deviation of embeddings at the beginning. Attention looks at products of them: of smaller ones it sees
+    next to nothing, and learns late."""
+
+
+class DINConfig(_ComparingSettings):
     """Target attention over the history (Zhou 2018)."""
 
     kind: Literal["din"]
@@ -28,7 +34,7 @@ class DINConfig(SequenceSettings):
     """Mini-batch aware regularisation: L2 on the vectors of a batch's categories, less on those that are met often."""
 
 
-class DIENConfig(SequenceSettings):
+class DIENConfig(_ComparingSettings):
     """Interests and how they evolve towards the candidate (Zhou 2019)."""
 
     kind: Literal["dien"]
