@@ -3,8 +3,8 @@
 Measured on the same protocol elsewhere (RecBole): FM .7804, Wide&Deep .7830, DeepFM .7833. A split's AUC has a standard
 error of .0045, the same for all: what one ranker gains over FM is compared split by split (paired t).
 
-All read the same inputs. What differs between them was chosen on the validation rows of another split, seed 11, for FM
-among no fewer settings than for any other.
+All read the same inputs. What differs between them was chosen by the mean AUC on the validation rows of three other
+splits (seeds 11, 12, 13), for FM among no fewer settings than for any other.
 """
 
 import json
@@ -25,7 +25,7 @@ from recsys.settings import load_settings
 CONFIG = "configs/movielens-100k-click.yaml"
 SEEDS = (1, 2, 3, 4, 5)
 INPUTS: dict[str, Any] = {"embedding_dim": 16, "embedding_dropout": 0}
-DEEP: dict[str, Any] = {**INPUTS, "activation": "gelu", "hidden": [64], "dropout": 0.1}
+DEEP: dict[str, Any] = {**INPUTS, "activation": "gelu", "hidden": [64], "dropout": 0.2}
 CROSSES = [
     [f"user.{user}", f"item.{item}"]
     for user, item in (
@@ -36,18 +36,24 @@ CROSSES = [
     )
 ]
 RANKERS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
-    "fm": (INPUTS, {"epochs": 12}),
-    "widedeep": ({**DEEP, "hidden": [256], "crosses": CROSSES}, {}),
+    "fm": ({**INPUTS, "embedding_dim": 32}, {"epochs": 16, "optimiser.learning_rate": 0.02}),
+    "widedeep": ({**DEEP, "hidden": [256], "dropout": 0.3, "crosses": CROSSES}, {"epochs": 16}),
     "deepfm": (DEEP, {}),
-    "dcnv2": ({**DEEP, "structure": "stacked", "cross_layers": 1}, {}),
-    "xdeepfm": ({**DEEP, "maps": [16]}, {"optimiser.learning_rate": 0.01}),
+    "dcnv2": (
+        {**DEEP, "embedding_dim": 64, "dropout": 0.3, "structure": "stacked", "cross_layers": 1},
+        {"epochs": 16},
+    ),
+    "xdeepfm": (
+        {**DEEP, "dropout": 0.3, "maps": [16]},
+        {"optimiser.learning_rate": 0.02, "optimiser.embedding_weight_decay": 3e-4},
+    ),
     "autoint": (
-        {**DEEP, "hidden": [128], "dropout": 0, "attention_layers": 1},
-        {"optimiser.embedding_weight_decay": 3e-5},
+        {**DEEP, "embedding_dim": 64, "hidden": [256], "dropout": 0.3, "attention_layers": 1},
+        {"epochs": 16},
     ),
     "finalmlp": (
-        {**DEEP, "embedding_dim": 32, "dropout": 0.2, "gate_hidden": 0},
-        {"epochs": 12, "optimiser.embedding_weight_decay": 2e-4, "optimiser.weight_decay": 3e-5},
+        {**DEEP, "embedding_dim": 32, "hidden": [128], "dropout": 0.3, "gate_hidden": 0},
+        {"optimiser.embedding_weight_decay": 2e-4, "optimiser.weight_decay": 3e-5},
     ),
 }
 """The settings of each, and what of its training is not as the configuration says."""
