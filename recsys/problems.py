@@ -112,6 +112,8 @@ _SHAPES: dict[str, str] = {
     "string_type": "text",
     "tuple_type": "a list",
 }
+_SOME = 3
+"""Kinds that are named where there may be many."""
 _LIMITS = {
     "finite_number": "a finite number",
     "greater_than": "more than {gt:g}",
@@ -198,7 +200,8 @@ def _describe(model: type[BaseModel], data: object, finding: _Finding) -> str:
     if kind == "missing":
         return "required, but missing"
     if kind == "extra_forbidden":
-        return _unknown_key(str(finding.path[-1]), _known_keys(model, data, finding.path[:-1]))
+        key, path = str(finding.path[-1]), finding.path[:-1]
+        return _of_other_kind(model, data, path, key) or _unknown_key(key, _known_keys(model, data, path))
     if kind == "union_tag_invalid":
         tags = _quoted(finding.context["expected_tags"])
         tag = _value_at(data, finding.path)
@@ -214,6 +217,19 @@ def _describe(model: type[BaseModel], data: object, finding: _Finding) -> str:
 def _unknown_key(key: str, known: Sequence[str]) -> str:
     close = get_close_matches(key, known, n=1)
     return f"unknown key; did you mean {close[0]}?" if close else f"unknown key; known are {', '.join(known) or 'none'}"
+
+
+def _of_other_kind(model: type[BaseModel], data: object, path: KeyPath, key: str) -> str:
+    """What to say of a key that the chosen member of a union lacks and others have; nothing where none has."""
+    annotation, block = _annotation_at(model, data, path), _value_at(data, path)
+    having = [_literals(other) for other in _models(annotation) if key in other.model_fields]
+    if not having or not isinstance(block, dict):
+        return ""
+    tag = next(iter(having[0]))
+    kinds = [str(kind) for literals in having for kind in literals[tag]]
+    some = ", ".join(kinds[:_SOME]) + (", …" if len(kinds) > _SOME else "")
+    anew = f"{'.'.join(map(str, path))}={{{tag}: {block[tag]}}}"
+    return f"no setting of {block[tag]}, but of {some}; a new {tag} wants a new block: --set '{anew}'"
 
 
 def _quoted(text: str) -> list[str]:

@@ -81,6 +81,11 @@ def refused(load, text, *overrides, environ=None):
         ("name: abcdefghi", "x.yaml:1: name: found 'abcdefghi', expected at most 8 characters"),
         ("name: null", "x.yaml:1: name: found null, expected text"),
         ("name: a\npets:\n  tom: {kind: cat, live: 3}", "x.yaml:3: pets.tom.live: unknown key; did you mean lives?"),
+        (
+            "name: a\nfirst:\n  kind: dog\n  lives: 3",
+            "x.yaml:4: first.lives: no setting of dog, but of cat; a new kind wants a new block: "
+            "--set 'first={kind: dog}'",
+        ),
         # A name that is also the tag pydantic puts into its own paths.
         (
             "name: a\npets:\n  cat:\n    kind: cat\n    live: 3",
