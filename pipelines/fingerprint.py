@@ -187,7 +187,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def _config_changes(before: object, now: object) -> list[str]:
     old, new = dict(_leaves(jsonable(before))), dict(_leaves(jsonable(now)))
-    changed = _changed_keys(old, new)
+    # A new kind of something explains the rest.
+    changed = sorted(_changed_keys(old, new), key=lambda key: not key.endswith("kind"))
     lines = [f"{key or 'value'} {_shown(old, key)} → {_shown(new, key)}" for key in changed[:_SHOWN]]
     return lines + ([f"and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else [])
 

@@ -22,7 +22,7 @@ from pipelines.store import FORMAT, Artifact, Store, in_plain_words
 from recsys.errors import ArtifactError, InputError
 from recsys.settings import content_hash, jsonable
 
-__all__ = ["Observer", "Observers", "StageStatus", "execute", "identify", "plan", "select"]
+__all__ = ["Observer", "Observers", "StageStatus", "departures", "execute", "identify", "plan", "select"]
 
 
 class Observer:
@@ -133,6 +133,17 @@ def plan(
     if workspace.is_dir():
         hashes.save()
     return statuses
+
+
+def departures(stages: Sequence[Stage], artifacts: Mapping[str, Artifact]) -> list[str]:
+    """How the settings of stages differ from those that artifacts, by stage, were made with; a line each."""
+    found: dict[str, None] = {}
+    for stage in stages:
+        if stage.name in artifacts:
+            before = artifacts[stage.name].identity
+            now = {**before, "config": jsonable(stage.config), "seed": stage.seed}
+            found |= dict.fromkeys(differences(before, now))
+    return list(found)
 
 
 def execute(

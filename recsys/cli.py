@@ -327,12 +327,17 @@ def gc(
 def report(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = False) -> None:
     """What the last complete run found."""
     settings = _config(config, overrides)
+    from pipelines.graph import departures
+    from pipelines.run import stages_for
     from pipelines.store import Store
     from recsys.terminal import print_file, print_metrics
 
     artifacts = Store(Path(settings.workspace)).latest()
     if not artifacts:
         raise InputError(f"{settings.workspace}: no complete run yet; start one: recsys run {config}")
+    changes = departures(stages_for(settings), artifacts)
+    if changes:
+        typer.echo(f"The last complete run had other settings: {'; '.join(changes)}", err=True)
     metrics = {name: dict(artifact.metrics) for name, artifact in artifacts.items() if artifact.metrics}
     pages = [artifact.folder / name for artifact in artifacts.values() for name in sorted(artifact.files)]
     texts = [page for page in pages if page.name == "report.txt"]

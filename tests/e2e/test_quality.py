@@ -56,10 +56,10 @@ def test_the_bundle_answers_within_the_time_it_promises(funnel):
     loaded = Funnel.load(latest(funnel[0] / "bundles"))
     seconds = []
     for user in loaded.parts.users.ids.to_pylist()[:300]:
-        # Time of this process: the machine may be busy with others.
-        began = time.process_time()
+        # Of this thread: others may keep the machine busy, and so may idle ones of libraries imported before the limit.
+        began = time.thread_time()
         loaded.recommend([Request(user_id=user)], 10)
-        seconds.append(time.process_time() - began)
+        seconds.append(time.thread_time() - began)
     assert np.median(seconds) <= 0.005
 
 

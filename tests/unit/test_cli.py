@@ -242,7 +242,11 @@ def test_report_prints_the_last_complete_run(recsys, config, pipeline, monkeypat
         "ingest": {"rows": 3.0},
         "evaluate": {"test.ndcg@10": 0.25},
     }
-    assert re.search(r"evaluate  test\.ndcg@10  0\.2500", recsys("report", config).out)
+    told = recsys("report", config)
+    assert re.search(r"evaluate  test\.ndcg@10  0\.2500", told.out)
+    assert not told.err
+    others = recsys("report", config, "--set", "seed=7").err
+    assert others == "The last complete run had other settings: config changed: seed 42 → 7\n"
 
 
 def test_report_prints_the_report_a_stage_wrote(recsys, config, pipeline):
