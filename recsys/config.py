@@ -253,7 +253,7 @@ def _check_samples(config: Config) -> Iterator[Problem]:
             yield Problem(
                 f"found {groups[0]}, which compares the candidates of a request, but ranking.samples.kind is events "
                 "and data.interactions.request_id is null: every row is a request of its own; name the column, use "
-                "samples of kind candidates, or a loss of single rows: bce, focal, mse",
+                "samples of kind candidates and a split.rank, or a loss of single rows: bce, focal, mse",
                 at=where,
             )
     yield from _check_trees(config, config.ranking)
@@ -273,7 +273,7 @@ def _check_trees(config: Config, ranking: RankingConfig) -> Iterator[Problem]:
         yield Problem(
             "found lambdamart, which compares the candidates of a request, but ranking.samples.kind is events and "
             "data.interactions.request_id is null: every row is a request of its own; name the column, use samples of "
-            "kind candidates, or gbdt",
+            "kind candidates and a split.rank, or gbdt",
             at=("ranking", "model", "kind"),
         )
 

@@ -112,6 +112,8 @@ _SHAPES: dict[str, str] = {
     "string_type": "text",
     "tuple_type": "a list",
 }
+_KIND = "kind"
+"""The key by which members of a union are told apart."""
 _SOME = 3
 """Kinds that are named where there may be many."""
 _LIMITS = {
@@ -166,7 +168,9 @@ def _telling(group: Sequence[_Finding], inside: bool) -> list[_Finding]:
 def _problems(model: type[BaseModel], data: object, path: KeyPath, group: Sequence[_Finding]) -> Iterator[Problem]:
     shapes = [finding for finding in group if finding.is_shape]
     if shapes:
-        yield Problem(_misshapen(shapes), at=path)
+        word = shapes[0].value
+        known = isinstance(word, str) and word in _tags(_annotation_at(model, data, path), _KIND)
+        yield Problem(_misshapen(shapes) + (f": {{{_KIND}: {word}}}" if known else ""), at=path)
     for finding in group:
         if finding.kind == "value_error":
             yield from _raised(finding)
@@ -223,13 +227,13 @@ def _of_other_kind(model: type[BaseModel], data: object, path: KeyPath, key: str
     """What to say of a key that the chosen member of a union lacks and others have; nothing where none has."""
     annotation, block = _annotation_at(model, data, path), _value_at(data, path)
     having = [_literals(other) for other in _models(annotation) if key in other.model_fields]
-    if not having or not isinstance(block, dict):
+    if not isinstance(block, dict):
         return ""
-    tag = next(iter(having[0]))
-    kinds = [str(kind) for literals in having for kind in literals[tag]]
+    kinds = [str(kind) for literals in having for kind in literals.get(_KIND, ())]
     some = ", ".join(kinds[:_SOME]) + (", …" if len(kinds) > _SOME else "")
-    anew = f"{'.'.join(map(str, path))}={{{tag}: {block[tag]}}}"
-    return f"no setting of {block[tag]}, but of {some}; a new {tag} wants a new block: --set '{anew}'"
+    own = block.get(_KIND)
+    anew = f"{'.'.join(map(str, path))}={{{_KIND}: {own}}}"
+    return f"no setting of {own}, but of {some}; a new kind wants a new block: --set '{anew}'" if kinds else ""
 
 
 def _quoted(text: str) -> list[str]:

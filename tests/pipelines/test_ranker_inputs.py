@@ -232,7 +232,7 @@ REFUSED = {
         {},
         "--set ranking.loss: found lambdarank, which compares the candidates of a request, but ranking.samples.kind "
         "is events and data.interactions.request_id is null: every row is a request of its own; name the column, use "
-        "samples of kind candidates, or a loss of single rows: bce, focal, mse",
+        "samples of kind candidates and a split.rank, or a loss of single rows: bce, focal, mse",
     ),
     "an optimiser of large tables without sparse gradients": (
         ["ranking.training.optimiser.tables=nadam"],

@@ -214,7 +214,7 @@ CONTRADICTIONS = [
         },
         "ranking.loss: found lambdarank, which compares the candidates of a request, but ranking.samples.kind is "
         "events and data.interactions.request_id is null: every row is a request of its own; name the column, use "
-        "samples of kind candidates, or a loss of single rows: bce, focal, mse",
+        "samples of kind candidates and a split.rank, or a loss of single rows: bce, focal, mse",
     ),
     (
         {
@@ -223,7 +223,7 @@ CONTRADICTIONS = [
         },
         "ranking.model.kind: found lambdamart, which compares the candidates of a request, but ranking.samples.kind is "
         "events and data.interactions.request_id is null: every row is a request of its own; name the column, use "
-        "samples of kind candidates, or gbdt",
+        "samples of kind candidates and a split.rank, or gbdt",
     ),
     (
         {"ranking": {"model": {"kind": "gbdt"}, "loss": "focal"}},
@@ -442,7 +442,7 @@ CONTRADICTIONS = [
         },
         "ranking.tasks.rated.loss: found listnet, which compares the candidates of a request, but ranking.samples.kind "
         "is events and data.interactions.request_id is null: every row is a request of its own; name the column, use "
-        "samples of kind candidates, or a loss of single rows: bce, focal, mse",
+        "samples of kind candidates and a split.rank, or a loss of single rows: bce, focal, mse",
     ),
     (
         {"ranking": {"model": {"kind": "deepfm", "fields": ["user.age", "item.prise"]}}},

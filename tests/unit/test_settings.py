@@ -97,7 +97,7 @@ def refused(load, text, *overrides, environ=None):
         ),
         ("name: a\npets: {tom: {kind: 3}}", "x.yaml:2: pets.tom.kind: found 3, expected one of cat, dog"),
         ("name: a\npets: {tom: {}}", "x.yaml:2: pets.tom.kind: required, but missing; expected one of cat, dog"),
-        ("name: a\npets: {tom: cat}", "x.yaml:2: pets.tom: found 'cat', expected a mapping"),
+        ("name: a\npets: {tom: cat}", "x.yaml:2: pets.tom: found 'cat', expected a mapping: {kind: cat}"),
         ("name: a\npets: [cat]", "x.yaml:2: pets: found a list, expected a mapping"),
         (
             "name: a\nfirst:\n  kind: dog\n  barks: maybe",
