@@ -247,6 +247,9 @@ def _check_samples(config: Config) -> Iterator[Problem]:
     if _share(config, "valid") == 0:
         what = "found 0, but a ranker is trained until the valid window says to stop; give it a share"
         yield Problem(what, at=("split", "valid"))
+    if isinstance(config.ranking.model, SequenceSettings) and not config.features.history.fields:
+        what = "which compares past items with the candidate, but features.history.fields is empty; name item_id there"
+        yield Problem(f"found {config.ranking.model.kind}, {what}", at=("ranking", "model", "kind"))
     for where, loss in _losses(config.ranking):
         groups = needing_groups(loss)
         if groups and samples.kind == "events" and config.data.interactions.request_id is None:

@@ -244,6 +244,11 @@ CONTRADICTIONS = [
         "split.valid: found 0, but a ranker is trained until the valid window says to stop; give it a share",
     ),
     (
+        {"ranking": {"model": {"kind": "dien"}}, "features.history.fields": []},
+        "ranking.model.kind: found dien, which compares past items with the candidate, but features.history.fields is "
+        "empty; name item_id there",
+    ),
+    (
         {"ranking": {"model": {"kind": "bst", "history_length": 10_000}}},
         "ranking.model.history_length: found 10000, expected at most 200",
     ),
