@@ -225,15 +225,14 @@ def _unknown_key(key: str, known: Sequence[str]) -> str:
 
 def _of_other_kind(model: type[BaseModel], data: object, path: KeyPath, key: str) -> str:
     """What to say of a key that the chosen member of a union lacks and others have; nothing where none has."""
-    annotation, block = _annotation_at(model, data, path), _value_at(data, path)
-    having = [_literals(other) for other in _models(annotation) if key in other.model_fields]
-    if not isinstance(block, dict):
+    models = _models(_annotation_at(model, data, path))
+    kinds = [str(kind) for other in models if key in other.model_fields for kind in _literals(other).get(_KIND, ())]
+    if not kinds:
         return ""
-    kinds = [str(kind) for literals in having for kind in literals.get(_KIND, ())]
+    own = _value_at(data, (*path, _KIND))
     some = ", ".join(kinds[:_SOME]) + (", …" if len(kinds) > _SOME else "")
-    own = block.get(_KIND)
     anew = f"{'.'.join(map(str, path))}={{{_KIND}: {own}}}"
-    return f"no setting of {own}, but of {some}; a new kind wants a new block: --set '{anew}'" if kinds else ""
+    return f"no setting of {own}, but of {some}; a new kind wants a new block: --set '{anew}'"
 
 
 def _quoted(text: str) -> list[str]:
