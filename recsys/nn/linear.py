@@ -54,9 +54,12 @@ def _fits(x: Tensor, out: int) -> bool:
 
 @functools.cache
 def _detour() -> bool:
-    """Whether products are worth it: torch has both libraries, and the processor is of AMD."""
+    """Whether the convolution is faster: on an AMD processor with AVX-512, if torch has both libraries.
+
+    Without AVX-512 both libraries use AVX2, and the convolution reaches only 0.68 to 0.98 of the linear layer's rate.
+    """
     processor = Path("/proc/cpuinfo")
     both = torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not (both and processor.is_file()):
+    if not (both and torch.backends.cpu.get_cpu_capability() == "AVX512" and processor.is_file()):
         return False
     return "AuthenticAMD" in processor.read_text(encoding="utf-8", errors="replace")

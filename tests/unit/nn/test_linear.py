@@ -65,3 +65,17 @@ def test_exported_graphs_hold_a_product(detours):
     program = torch.export.export(layer, (torch.randn(ROWS, WIDTH),), dynamic_shapes=({0: rows},))
     assert not [node for node in program.graph.nodes if "conv" in str(node.target)]
     assert detours == [OUT]
+
+
+@pytest.mark.parametrize(
+    ("maker", "capability", "expected"),
+    [("AuthenticAMD", "AVX512", True), ("AuthenticAMD", "AVX2", False), ("GenuineIntel", "AVX512", False)],
+)
+def test_convolutions_are_used_on_amd_with_avx512_alone(monkeypatch, tmp_path, maker, capability, expected):
+    if not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
+        pytest.skip("torch was built without MKL or oneDNN")
+    processor = tmp_path / "cpuinfo"
+    processor.write_text(f"vendor_id : {maker}")
+    monkeypatch.setattr(module, "Path", lambda _: processor)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert module._detour.__wrapped__() is expected
