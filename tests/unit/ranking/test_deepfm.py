@@ -3,12 +3,11 @@
 import itertools
 
 import numpy as np
+import onnxruntime
 import pytest
-import torch
 
 from recsys.features.batch import InputSpec
 from recsys.losses.pointwise import bce
-from recsys.ranking.base import select_inputs
 from recsys.ranking.configs import DeepFMConfig
 from recsys.ranking.registry import build_ranker
 from recsys.release.export import export_onnx, random_inputs
@@ -23,33 +22,15 @@ def subset(model_inputs, *names):
     return InputSpec(tuple(field for field in model_inputs.fields if field.name in names), 5)
 
 
-def tensors(spec, requests, candidates):
-    inputs = random_inputs(spec.fields, spec.history_length, requests, candidates, np.random.default_rng(0))
-    return {name: torch.from_numpy(values) for name, values in inputs.items()}
-
-
-def test_equals_the_equations_candidate_by_candidate(model_inputs):
-    torch.manual_seed(0)
-    spec = select_inputs(model_inputs, CONFIG)
-    model, inputs = build_ranker(CONFIG, spec).eval(), tensors(spec, 3, 4)
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_()
-        found = model(inputs)
-        request, candidate = model.inputs.vectors(inputs)
-        numbers = model.inputs.numbers(inputs)
-        weights = model.first_order.weights
-        for b, c in itertools.product(range(3), range(4)):
-            vectors = [*request[b], *candidate[b, c]]
-            pairs = sum(v @ w for v, w in itertools.combinations(vectors, 2))
-            first = sum(weights({f.name: inputs[f.name][b]}, [f]).sum() for f in model.inputs.request)
-            first += sum(weights({f.name: inputs[f.name][b, c]}, [f]).sum() for f in model.inputs.candidate)
-            first += numbers[0][b] @ model.first_order.request_numbers
-            first += numbers[1][b, c] @ model.first_order.candidate_numbers
-            one = [torch.cat([request[b].flatten(), numbers[0][b]]).unsqueeze(0)]
-            one.append(torch.cat([candidate[b, c].flatten(), numbers[1][b, c]]).reshape(1, 1, -1))
-            expected = model.bias + first + pairs + model.deep(*one).squeeze()
-            torch.testing.assert_close(found[b, c], expected, atol=1e-4, rtol=1e-4)
+def test_equals_equations_1_to_4(drawn, plain):
+    found = drawn(CONFIG)
+    request, candidate = found.vectors
+    pairs = np.zeros(found.logits.shape)
+    for b, c in np.ndindex(pairs.shape):
+        vectors = [*request[b], *candidate[b, c]]
+        pairs[b, c] = sum(v @ w for v, w in itertools.combinations(vectors, 2))
+    expected = found.linear + pairs + plain(found.model.deep, found.flat)[..., 0]
+    np.testing.assert_allclose(found.logits, expected, rtol=1e-4, atol=1e-4)
 
 
 MIXTURES = {
@@ -79,11 +60,10 @@ def test_trains_on_any_mixture_of_inputs(model_inputs, names, norm, candidates):
 
 
 @pytest.mark.parametrize("mixture", ["numbers only", "one index"])
-def test_exports_without_a_kind_of_input(model_inputs, mixture, tmp_path):
-    spec = subset(model_inputs, *MIXTURES[mixture])
-    torch.manual_seed(0)
-    model = build_ranker(CONFIG, spec).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.normal_(std=0.1)
-    export_onnx(model, spec.fields, 5, tmp_path / "model.onnx", output="logits")
+def test_exported_graphs_answer_without_a_kind_of_input(drawn, model_inputs, mixture, tmp_path):
+    found = drawn(CONFIG, *MIXTURES[mixture], std=0.1)
+    fields = subset(model_inputs, *MIXTURES[mixture]).fields
+    export_onnx(found.model, fields, 5, tmp_path / "model.onnx", output="logits")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    (answer,) = session.run(["logits"], {name: values.numpy() for name, values in found.inputs.items()})
+    np.testing.assert_allclose(answer[..., 0], found.logits, rtol=1e-4, atol=1e-4)
