@@ -273,6 +273,7 @@ def test_imports_are_remembered_by_content_from_one_process_to_the_next(toy, tmp
     assert "sibling.py" in parsed
     assert found() == first
     assert parsed == []
+    (toy / "unused.py").write_text("X = 1  # unlike any other\n")
     (toy / "sibling.py").write_text("from toypackage import unused\n")
     assert found().keys() == {*first, "toypackage/unused.py"}
     assert sorted(parsed) == ["sibling.py", "unused.py"]
