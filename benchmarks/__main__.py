@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 BENCHMARKS = {
+    "startup": "benchmarks.startup",
+    "export": "benchmarks.export",
     "encoding": "benchmarks.encoding",
     "recommend": "benchmarks.recommend",
     "funnel": "benchmarks.funnel",

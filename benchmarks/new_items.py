@@ -18,7 +18,7 @@ from pipelines.inputs import Features, Log, request_queries, withheld_length
 from pipelines.store import Store
 from recsys.config import Config
 from recsys.data.public import ensure
-from recsys.data.split import TEST
+from recsys.data.split_config import TEST
 from recsys.features.history import window_requests
 from recsys.funnel.runtime import Funnel
 from recsys.metrics.ranking import relevance

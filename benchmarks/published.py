@@ -12,7 +12,7 @@ from pipelines.inputs import Features, Log, request_queries, withheld_length
 from pipelines.store import Artifact, Store
 from recsys.config import Config
 from recsys.data.lists import convert_lists
-from recsys.data.split import TEST
+from recsys.data.split_config import TEST
 from recsys.evaluation.results import FUNNEL, FUSION, ROUTE
 from recsys.features.history import window_requests
 from recsys.funnel.runtime import Funnel

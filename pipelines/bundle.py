@@ -1,7 +1,6 @@
 """`bundle`: everything that serves, in one folder with golden requests and their answers."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,12 @@ import pyarrow as pa
 
 from pipelines.candidates import load_fusion, load_routes
 from pipelines.inputs import Features, Log
+from pipelines.phases import WINDOWS, served
 from pipelines.ranking import CALIBRATION
-from pipelines.recall import WINDOWS, served
-from pipelines.stage import Metrics, Stage, StageContext
+from pipelines.stage import Metrics, StageContext
 from recsys.bundle.format import Policy
 from recsys.config import Config
-from recsys.data.split import protocol
+from recsys.data.split_config import protocol
 from recsys.data.tables import Dataset
 from recsys.features.batch import Field, InputSpec
 from recsys.features.catalogue import align
@@ -27,26 +26,14 @@ from recsys.scoring.registry import load_scorer
 from recsys.scoring.tasks import Tasks
 from recsys.settings import content_hash
 
-__all__ = ["BUNDLE", "stage"]
+__all__ = ["BUNDLE", "run"]
 
 BUNDLE = Path("bundles") / "1"
 """Where the bundle lies in this stage's output."""
 
 
-def stage(config: Config) -> Stage:
-    """The stage."""
-    routes = tuple(f"{served(config)}.{name}" for name in config.routes)
-    ranking = () if config.ranking is None else ("ranking",)
-    return Stage(
-        "bundle",
-        partial(_run, config),
-        config=config.model_dump(mode="json", exclude={"workspace", "evaluation", "tracking"}),
-        inputs=("ingest", "split", "features", *routes, "candidates", *ranking),
-        modules=("pipelines.bundle",),
-    )
-
-
-def _run(config: Config, context: StageContext) -> Metrics:
+def run(config: Config, context: StageContext) -> Metrics:
+    """The stage's work; see `pipelines.stages`."""
     dataset = Dataset.load(context.inputs["ingest"])
     log, features = Log.load(context.inputs["split"]), Features.load(context.inputs["features"])
     fitted = log.fitted_on(WINDOWS[served(config)])

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +17,7 @@ from pipelines.inputs import (
     task_positives,
     withheld_length,
 )
-from pipelines.stage import Metrics, Stage, StageContext
+from pipelines.stage import Metrics, StageContext
 from recsys.bundle.format import FusionSpec, Policy
 from recsys.config import Config
 from recsys.data.imbalance import balancing_weight, gained_log_odds, over_sampled, under_sampled
@@ -30,7 +29,7 @@ from recsys.data.sampling import (
     sample_weights,
     thinned,
 )
-from recsys.data.split import RANK, RECALL, VALID
+from recsys.data.split_config import RANK, RECALL, VALID
 from recsys.data.tables import Dataset
 from recsys.errors import DataError
 from recsys.features.arrays import load_arrays, save_arrays
@@ -45,7 +44,7 @@ from recsys.retrieval.base import Retriever
 from recsys.retrieval.fusion import Candidates, fit_weights
 from recsys.retrieval.registry import load_retriever
 
-__all__ = ["GroupedRequests", "load_fusion", "load_routes", "stage"]
+__all__ = ["GroupedRequests", "load_fusion", "load_routes", "run"]
 
 _FITTED_ON = 8192
 """Requests that fusion weights are fitted on: a mean over more would not change its third digit."""
@@ -57,21 +56,6 @@ _DAY = 24 * 3600 * 1e6
 """In microseconds."""
 _LONGEST = 2000
 """Rows of a list: all lists are padded to the longest."""
-
-
-def stage(config: Config) -> Stage:
-    """The stage."""
-    ranking = config.ranking
-    tasks = {} if ranking is None else {name: [task.label, task.at_least] for name, task in ranking.tasks.items()}
-    samples = {"samples": None if ranking is None else ranking.samples, **({"tasks": tasks} if tasks else {})}
-    return Stage(
-        "candidates",
-        partial(_run, config),
-        config={"fusion": config.fusion, "policy": config.policy, "ranking": samples},
-        inputs=("ingest", "split", "features", *(f"recall.{name}" for name in config.routes)),
-        modules=("pipelines.candidates",),
-        seed=config.seed,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +115,8 @@ def load_fusion(folder: Path) -> FusionSpec:
     return FusionSpec.model_validate_json((folder / "fusion.json").read_bytes())
 
 
-def _run(config: Config, context: StageContext) -> Metrics:
+def run(config: Config, context: StageContext) -> Metrics:
+    """The stage's work; see `pipelines.stages`."""
     log, features = Log.load(context.inputs["split"]), Features.load(context.inputs["features"])
     work = _Work(config, context, log, features, log.histories(config))
     fusion = work.fit_fusion()

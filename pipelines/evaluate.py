@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from pipelines.bundle import BUNDLE
 from pipelines.inputs import Features, Log, labelled_rows, request_queries, task_positives, withheld_length
-from pipelines.stage import Metrics, Stage, StageContext
+from pipelines.stage import Metrics, StageContext
 from recsys.config import Config
 from recsys.data.sampling import last_of_pairs
-from recsys.data.split import TEST, protocol
-from recsys.data.synthetic.oracle import Oracle, oracle_files
+from recsys.data.split_config import TEST, protocol
+from recsys.data.synthetic.oracle import Oracle
 from recsys.errors import DataError
 from recsys.evaluation.funnel_metrics import evaluate_funnel, evaluate_rows
 from recsys.evaluation.latency import route_latencies
@@ -26,34 +26,14 @@ from recsys.features.batch import Codes, QueryBatch
 from recsys.features.history import Requests, row_requests, window_requests
 from recsys.funnel.runtime import Funnel
 
-__all__ = ["stage"]
+__all__ = ["run"]
 
 _TASK_REQUESTS = 5000
 """Requests whose candidates the AUC of tasks is taken over: more would not change its third digit."""
 
 
-def stage(config: Config) -> Stage:
-    """The stage."""
-    return Stage(
-        "evaluate",
-        partial(_run, config),
-        config=_read(config),
-        inputs=("ingest", "split", "features", "bundle"),
-        modules=("pipelines.evaluate",),
-        files=() if config.evaluation.oracle is None else oracle_files(Path(config.evaluation.oracle)),
-        seed=config.seed,
-    )
-
-
-def _read(config: Config) -> dict[str, Any]:
-    """The slice of the configuration that this stage reads."""
-    ranking = config.ranking
-    tasks = {} if ranking is None else {name: [task.label, task.at_least] for name, task in ranking.tasks.items()}
-    own = {"evaluation": config.evaluation, "name": config.name, "split": config.split}
-    return {**own, **({"tasks": tasks} if tasks else {})}
-
-
-def _run(config: Config, context: StageContext) -> Metrics:
+def run(config: Config, context: StageContext) -> Metrics:
+    """The stage's work; see `pipelines.stages`."""
     log, features = Log.load(context.inputs["split"]), Features.load(context.inputs["features"])
     funnel = Funnel.load(context.inputs["bundle"] / BUNDLE)
     histories = log.histories(config)

@@ -1,31 +1,19 @@
 """`features`: the encoder is fitted on the recall window; every user and item is encoded."""
 
-from functools import partial
-
 from pipelines.inputs import Log
-from pipelines.stage import Metrics, Stage, StageContext
+from pipelines.stage import Metrics, StageContext
 from recsys.config import Config
-from recsys.data.split import RECALL
+from recsys.data.split_config import RECALL
 from recsys.data.tables import Dataset
 from recsys.features.arrays import save_arrays
 from recsys.features.catalogue import align
 from recsys.features.encoder import FeatureEncoder
 
-__all__ = ["stage"]
+__all__ = ["run"]
 
 
-def stage(config: Config) -> Stage:
-    """The stage."""
-    return Stage(
-        "features",
-        partial(_run, config),
-        config={"features": config.features, "data": config.data},
-        inputs=("ingest", "split"),
-        modules=("pipelines.features",),
-    )
-
-
-def _run(config: Config, context: StageContext) -> Metrics:
+def run(config: Config, context: StageContext) -> Metrics:
+    """The stage's work; see `pipelines.stages`."""
     dataset = Dataset.load(context.inputs["ingest"])
     log = Log.load(context.inputs["split"])
     encoder = FeatureEncoder.fit(config.features, config.data, dataset, log.events.window == RECALL)

@@ -1,27 +1,19 @@
-"""What an output depends on, as hashes, and in words what changed since.
+"""What an output depends on, as hashes, and in words what changed since; for code see `pipelines.sources`."""
 
-Code counts by the bytes of every first-party module that is imported, directly or not, wherever the import stands in
-the file. Modules named in strings (registries) are not followed: a stage lists the one it uses.
-"""
-
-import ast
 import hashlib
-import importlib.util
 import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from recsys.settings import jsonable
 
-__all__ = ["MISSING", "FileHashes", "differences", "hash_file", "sources"]
+__all__ = ["MISSING", "FileHashes", "differences", "hash_file"]
 
 MISSING = "missing"
 """Stands for the hash of a file that is not there: the stage itself says best what is wrong with that."""
-_FIRST_PARTY = ("recsys", "pipelines")
 _SHOWN = 3
 _RACY_NS = 2_000_000_000
 """A file changed this recently may change again without a new modification time; its hash is not remembered."""
@@ -31,90 +23,6 @@ def hash_file(path: Path) -> str:
     """The sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sources(modules: Iterable[str]) -> dict[str, str]:
-    """The sha256 of every source file behind these modules, by path from the folder of its package.
-
-    Follows imports into first-party packages: `recsys`, `pipelines` and the top packages of `modules`. Other files
-    beside a module (templates, styles) count with it.
-
-    Raises:
-        ValueError: an entry module has no source file.
-    """
-    entries = tuple(modules)
-    roots = _roots({*_FIRST_PARTY, *(name.partition(".")[0] for name in entries)})
-    for name in entries:
-        if _locate(name, roots) is None:
-            raise ValueError(f"module {name}: no source file; expected a module of {', '.join(sorted(roots))}")
-    files: set[tuple[Path, Path]] = set()
-    for name in _reachable(entries, roots):
-        path = _locate(name, roots)
-        if path is not None:
-            base = roots[name.partition(".")[0]].parent
-            files.update((base, file) for file in (path, *_companions(path.parent)))
-    return {file.relative_to(base).as_posix(): hash_file(file) for base, file in sorted(files)}
-
-
-def _roots(packages: Iterable[str]) -> dict[str, Path]:
-    roots = {}
-    for name in packages:
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.submodule_search_locations:
-            roots[name] = Path(next(iter(spec.submodule_search_locations)))
-    return roots
-
-
-def _locate(name: str, roots: Mapping[str, Path]) -> Path | None:
-    top, *rest = name.split(".")
-    if top not in roots:
-        return None
-    base = roots[top].joinpath(*rest)
-    candidates = (base / "__init__.py", base.with_name(base.name + ".py"))
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _companions(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix not in {".py", ".pyc", ".pyi"} and not path.name.startswith("."):
-            yield path
-
-
-def _reachable(entries: Sequence[str], roots: Mapping[str, Path]) -> set[str]:
-    """Every first-party module that importing the entries may import, and the packages they lie in."""
-    seen: set[str] = set()
-    waiting = list(entries)
-    while waiting:
-        name = waiting.pop()
-        path = _locate(name, roots)
-        if name in seen or path is None:
-            continue
-        seen.add(name)
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        waiting.append(name.rpartition(".")[0])
-        waiting.extend(_imports(path, package, path.stat().st_mtime_ns))
-    return seen
-
-
-@lru_cache(maxsize=4096)
-def _imports(path: Path, package: str, _changed: int) -> frozenset[str]:
-    """Names that may be modules in the import statements of a file; the time of change is there for the cache alone."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes(), filename=str(path))):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package)
-            found.add(base)
-            found.update(f"{base}.{alias.name}" for alias in node.names)
-    return frozenset(found)
-
-
-def _absolute(node: ast.ImportFrom, package: str) -> str:
-    if not node.level:
-        return node.module or ""
-    above = package.split(".")[: len(package.split(".")) - node.level + 1]
-    return ".".join([*above, *([node.module] if node.module else [])])
 
 
 class FileHashes:

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
-from pipelines.fingerprint import MISSING, FileHashes, differences, sources
+from pipelines.fingerprint import MISSING, FileHashes, differences
+from pipelines.sources import Sources
 from pipelines.stage import Stage, StageContext
 from pipelines.store import FORMAT, Artifact, Store, in_plain_words
 from recsys.errors import ArtifactError, InputError
@@ -128,10 +129,11 @@ def plan(
         until: look at what this stage needs, not further.
         verify: hash every file of every artifact; otherwise sizes alone are compared.
     """
-    store, hashes = Store(workspace), FileHashes(_memory(workspace))
-    statuses = _statuses(select(stages, until), store, hashes, verify=verify)
+    store, hashes, code = Store(workspace), FileHashes(_memory(workspace)), _sources(workspace)
+    statuses = _statuses(select(stages, until), store, hashes, code, verify=verify)
     if workspace.is_dir():
         hashes.save()
+        code.save()
     return statuses
 
 
@@ -176,18 +178,20 @@ def execute(
     order = select(stages, until)
     forced = {name for pattern in force for name in _matching(stages, pattern, "--force")}
     watcher = observer or Observer()
-    store, hashes = Store(workspace), FileHashes(_memory(workspace))
+    store, hashes, code = Store(workspace), FileHashes(_memory(workspace)), _sources(workspace)
     artifacts: dict[str, Artifact] = {}
     with store.lock(wait=wait, say=watcher.on_wait), _interrupts() as check_interrupt:
         store.clean()
         # What a stage is about to read is hashed first: bytes that changed on disk must not become part of a new
         # output. A run with nothing to do reads nothing, and stays quick.
-        verify = (
-            verify or bool(forced) or any(s.state != "fresh" for s in _statuses(order, store, hashes, verify=False))
-        )
+        before = _statuses(order, store, hashes, code, verify=False)
+        code.save()
+        verify = verify or bool(forced) or any(status.state != "fresh" for status in before)
         watcher.on_plan(order)
         for stage in order:
-            identity = identify(stage, {name: artifacts[name].content for name in stage.inputs}, hashes)
+            contents = {name: artifacts[name].content for name in stage.inputs}
+            # The code as it is now: a run may take hours.
+            identity = identify(stage, contents, hashes, _sources(workspace))
             status = _status(stage, identity, store, verify)
             if status.artifact is not None and stage.name not in forced:
                 artifacts[stage.name] = status.artifact
@@ -204,13 +208,14 @@ def execute(
     return artifacts
 
 
-def identify(stage: Stage, contents: Mapping[str, str | None], hashes: FileHashes) -> dict[str, Any]:
+def identify(stage: Stage, contents: Mapping[str, str | None], hashes: FileHashes, code: Sources) -> dict[str, Any]:
     """All that a stage's output depends on; the key is its hash.
 
     Args:
         stage: the stage.
         contents: content hash of each input, `None` for one that has to run first.
         hashes: of outside files.
+        code: of this project.
     """
     return {
         "format": FORMAT,
@@ -219,7 +224,7 @@ def identify(stage: Stage, contents: Mapping[str, str | None], hashes: FileHashe
         "config": jsonable(stage.config),
         "inputs": {name: contents[name] for name in stage.inputs},
         "files": hashes.of(stage.files),
-        "sources": sources(stage.modules),
+        "sources": code.of(stage.modules),
     }
 
 
@@ -265,11 +270,17 @@ def _memory(workspace: Path) -> Path:
     return workspace / "cache" / "files.json"
 
 
-def _statuses(order: Sequence[Stage], store: Store, hashes: FileHashes, *, verify: bool) -> list[StageStatus]:
+def _sources(workspace: Path) -> Sources:
+    return Sources(workspace / "cache" / "imports.json")
+
+
+def _statuses(
+    order: Sequence[Stage], store: Store, hashes: FileHashes, code: Sources, *, verify: bool
+) -> list[StageStatus]:
     contents: dict[str, str | None] = {}
     statuses = []
     for stage in order:
-        status = _status(stage, identify(stage, contents, hashes), store, verify)
+        status = _status(stage, identify(stage, contents, hashes, code), store, verify)
         contents[stage.name] = None if status.artifact is None else status.artifact.content
         statuses.append(status)
     return statuses

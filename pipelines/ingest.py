@@ -1,42 +1,16 @@
 """`ingest`: the user's files become canonical tables."""
 
 import json
-from functools import partial
-from pathlib import Path
 
-from pipelines.stage import Metrics, Stage, StageContext
+from pipelines.stage import Metrics, StageContext
 from recsys.config import Config
-from recsys.data.config import TableConfig
-from recsys.data.files import find_files
 from recsys.data.ingest import ingest
-from recsys.errors import DataError
 
-__all__ = ["stage"]
-
-
-def stage(config: Config) -> Stage:
-    """The stage."""
-    return Stage(
-        "ingest",
-        partial(_run, config),
-        config={"data": config.data},
-        modules=("pipelines.ingest",),
-        files=tuple(path for name in ("interactions", "users", "items") for path in _files(config, name)),
-    )
+__all__ = ["run"]
 
 
-def _files(config: Config, name: str) -> list[Path]:
-    table: TableConfig | None = getattr(config.data, name)
-    if table is None:
-        return []
-    try:
-        return find_files(table, name)
-    except DataError:
-        # Running the stage says what is missing; asking for its status must not fail.
-        return [Path(table.path)]
-
-
-def _run(config: Config, context: StageContext) -> Metrics:
+def run(config: Config, context: StageContext) -> Metrics:
+    """The stage's work; see `pipelines.stages`."""
     report = ingest(config.data, context.folder)
     (context.folder / "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
     metrics: dict[str, float] = {}

@@ -21,14 +21,13 @@ from pipelines.ranker_samples import (
     sample_windows,
     samples_in_memory,
 )
-from pipelines.stage import Metrics, Stage, StageContext
+from pipelines.stage import Metrics, StageContext
 from recsys.config import Config
 from recsys.features.batch import InputSpec
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_fields
 from recsys.ranking.configs import RankingConfig, TeacherConfig
 from recsys.ranking.labels import check_labels
-from recsys.ranking.registry import ranker_modules
 from recsys.ranking.settings.trees import TreeSettings
 from recsys.scoring.calibration import Calibration
 from recsys.scoring.calibration_fit import fit_calibration
@@ -44,39 +43,12 @@ if TYPE_CHECKING:
     from recsys.training.batches import BatchSource, SampleSource
     from recsys.training.trainer import TrainResult, Validation
 
-__all__ = ["CALIBRATION", "model_inputs", "stage"]
+__all__ = ["CALIBRATION", "model_inputs", "run"]
 
 CALIBRATION = "calibration.json"
 """What scores say of probabilities, in this stage's output, where that is asked for."""
 
 Figures = Callable[[Scores], dict[str, float]]
-
-
-def stage(config: Config) -> Stage:
-    """The stage."""
-    assert config.ranking is not None
-    return Stage(
-        "ranking",
-        partial(_run, config, config.ranking),
-        config={"ranking": config.ranking, "refit": config.refit, "features": {"history": config.features.history}},
-        inputs=("ingest", "split", "features", "candidates"),
-        modules=(
-            "pipelines.ranking",
-            "recsys.release.export",
-            "recsys.training.mining",
-            "recsys.training.oversampling",
-            "recsys.training.stream",
-            "recsys.training.trainer",
-            *ranker_modules(config.ranking.model),
-            *_teaching(config.ranking.teacher),
-        ),
-        seed=config.seed,
-    )
-
-
-def _teaching(teacher: TeacherConfig | None) -> tuple[str, ...]:
-    """The modules that a teacher needs."""
-    return () if teacher is None else ("recsys.ranking.distilled", *ranker_modules(teacher.model))
 
 
 def model_inputs(config: Config, features: Features) -> InputSpec:
@@ -90,7 +62,8 @@ def model_inputs(config: Config, features: Features) -> InputSpec:
     return InputSpec((*request, *encoder.fields("item"), *route), config.features.history.length)
 
 
-def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metrics:
+def run(config: Config, ranking: RankingConfig, context: StageContext) -> Metrics:
+    """The stage's work; see `pipelines.stages`."""
     # Torch takes seconds to import: only a run that trains pays for it.
     from recsys.ranking.base import select_inputs
 

@@ -1,18 +1,18 @@
-"""The pipeline of a configuration: its stages, and running them under a tracker."""
+"""Running the pipeline of a configuration under a tracker."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines import bundle, candidates, evaluate, features, ingest, ranking, recall, split
+from pipelines.bundle import BUNDLE
 from pipelines.graph import Observer, Observers, execute
-from pipelines.stage import Stage
+from pipelines.stages import stages_for
 from pipelines.store import Artifact, in_plain_words
 from pipelines.tracking import TrackingObserver, git_revision
 from recsys.config import Config
 from recsys.release.publish import publish_bundle
 
-__all__ = ["RunResult", "run_pipeline", "stages_for"]
+__all__ = ["RunResult", "run_pipeline"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,22 +26,6 @@ class RunResult:
 
     artifacts: dict[str, Artifact]
     bundle: Path | None
-
-
-def stages_for(config: Config) -> list[Stage]:
-    """The stages of a configuration, in an order in which they can run."""
-    refit = [recall.stage(config, name, "refit") for name in config.routes] if config.refit != "none" else []
-    return [
-        ingest.stage(config),
-        split.stage(config),
-        features.stage(config),
-        *(recall.stage(config, name, "recall") for name in config.routes),
-        candidates.stage(config),
-        *([ranking.stage(config)] if config.ranking is not None else []),
-        *refit,
-        bundle.stage(config),
-        evaluate.stage(config),
-    ]
 
 
 def run_pipeline(
@@ -79,7 +63,7 @@ def run_pipeline(
         if "bundle" in artifacts and "evaluate" in artifacts:
             with in_plain_words(workspace):
                 published = publish_bundle(
-                    artifacts["bundle"].folder / bundle.BUNDLE,
+                    artifacts["bundle"].folder / BUNDLE,
                     workspace / "bundles",
                     run_id=tracking.run_id,
                     git_revision=git_revision(),

@@ -1,35 +1,23 @@
 """`split`: outside ids become codes, every event falls into a window."""
 
-from functools import partial
-
 import numpy as np
 
-from pipelines.stage import Metrics, Stage, StageContext
+from pipelines.stage import Metrics, StageContext
 from recsys.config import Config
-from recsys.data.split import RECALL, TEST, assign_windows
+from recsys.data.split import assign_windows
+from recsys.data.split_config import RECALL, TEST
 from recsys.data.tables import WINDOWS, Dataset
 from recsys.errors import DataError
 from recsys.features.catalogue import item_catalogue, user_catalogue
 from recsys.features.history import events_from
 
-__all__ = ["stage"]
+__all__ = ["run"]
 
 _NAMES = dict(enumerate(WINDOWS))
 
 
-def stage(config: Config) -> Stage:
-    """The stage."""
-    return Stage(
-        "split",
-        partial(_run, config),
-        config={"split": config.split, "data": {"positive": config.data.positive}},
-        inputs=("ingest",),
-        modules=("pipelines.split",),
-        seed=config.seed,
-    )
-
-
-def _run(config: Config, context: StageContext) -> Metrics:
+def run(config: Config, context: StageContext) -> Metrics:
+    """The stage's work; see `pipelines.stages`."""
     dataset = Dataset.load(context.inputs["ingest"])
     users, items = user_catalogue(dataset), item_catalogue(dataset)
     log = dataset.interactions

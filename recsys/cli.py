@@ -281,7 +281,7 @@ def status(
     settings = _config(config, overrides)
     from pipelines.garbage import holdings
     from pipelines.graph import plan
-    from pipelines.run import stages_for
+    from pipelines.stages import stages_for
     from recsys.terminal import print_holdings, print_statuses
 
     stages, workspace = stages_for(settings), Path(settings.workspace)
@@ -309,7 +309,7 @@ def gc(
     """Removes artifacts that neither the last run nor the next one needs."""
     settings = _config(config, overrides)
     from pipelines.garbage import collect, find_leftovers
-    from pipelines.run import stages_for
+    from pipelines.stages import stages_for
     from recsys.terminal import print_leftovers
 
     stages, workspace = stages_for(settings), Path(settings.workspace)
@@ -328,7 +328,7 @@ def report(config: ConfigFile, overrides: Overrides = None, as_json: AsJson = Fa
     """What the last complete run found."""
     settings = _config(config, overrides)
     from pipelines.graph import departures
-    from pipelines.run import stages_for
+    from pipelines.stages import stages_for
     from pipelines.store import Store
     from recsys.terminal import print_file, print_metrics
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, PositiveInt, model_validator
 
 from recsys.data.config import ColumnKind, DataConfig, TableSide
-from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
+from recsys.data.split_config import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
 from recsys.features.config import FeaturesConfig, chosen_features

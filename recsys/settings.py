@@ -4,15 +4,21 @@ Values come from the file, then from the environment (`RECSYS__DATA__POSITIVE__A
 the last one wins, and messages name the one that said it.
 """
 
+import ast
 import hashlib
+import inspect
 import json
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from recsys.errors import ConfigError, ProtocolError
 from recsys.problems import Problem, dotted, explain
@@ -26,7 +32,37 @@ ENVIRONMENT_PREFIX = "RECSYS__"
 class Settings(BaseModel):
     """A frozen configuration node that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema, with the docstrings of the fields.
+
+        `use_attribute_docstrings` would read the sources of all models whenever they are imported, which takes every
+        command longer than the rest of the import.
+        """
+        schema = handler(core_schema)
+        properties = handler.resolve_ref_schema(schema).get("properties", {})
+        for name, text in _field_docstrings(cls).items():
+            if name in properties:
+                properties[name].setdefault("description", text)
+        return schema
+
+
+def _field_docstrings(model: type) -> dict[str, str]:
+    """What stands under the fields of a model and of those it inherits from."""
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        if issubclass(cls, Settings) and cls is not Settings:
+            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+            assert isinstance(body, ast.ClassDef)
+            for field, after in pairwise(body.body):
+                match field, after:
+                    case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                        found[name] = inspect.cleandoc(text)
+                    case ast.AnnAssign(target=ast.Name(name)), _:
+                        found.pop(name, None)
+    return found
 
 
 M = TypeVar("M", bound=Settings)

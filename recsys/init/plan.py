@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from recsys.data.split import (
+from recsys.data.split import assign_windows
+from recsys.data.split_config import (
     RANK,
     RECALL,
     TEST,
@@ -18,7 +19,6 @@ from recsys.data.split import (
     PerUserSplit,
     RandomSplit,
     SplitConfig,
-    assign_windows,
 )
 from recsys.errors import DataError, InputError
 from recsys.init.objective import Objective

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from recsys.nn.activation import ACTIVATIONS
+from recsys.nn.dropout import Dropout
 from recsys.nn.linear import Linear
 from recsys.nn.norm import NORMS
 
@@ -39,7 +40,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm = NORMS[norm](width)
         self.activation = ACTIVATIONS[activation](width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """`(…, D)` to `(…, D)`."""

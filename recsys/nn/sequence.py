@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from recsys.nn.dropout import Dropout
 from recsys.nn.linear import Linear
 
 __all__ = [
@@ -135,7 +136,7 @@ class SelfAttentionStates(nn.Module):
     ) -> None:
         super().__init__()
         self.scale = math.sqrt(dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.learned = nn.Parameter(torch.randn(length, dim) * _STD) if positions == "learned" else None
         self.waves: Tensor | None
         self.register_buffer("waves", _waves(length, dim) if positions == "sinusoidal" else None, persistent=False)
@@ -191,9 +192,9 @@ class AttentionBlock(nn.Module):
         self.project = Linear(dim, 3 * dim)
         self.join = Linear(dim, dim)
         self.feed = nn.Sequential(
-            Linear(dim, feed_forward * dim), nn.GELU(), nn.Dropout(dropout), Linear(feed_forward * dim, dim)
+            Linear(dim, feed_forward * dim), nn.GELU(), Dropout(dropout), Linear(feed_forward * dim, dim)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         """`(N, L, D)` and what is added to the attention's logits, broadcast to `(N, heads, L, L)`, to `(N, L, D)`."""

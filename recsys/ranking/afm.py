@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.features.batch import InputSpec
+from recsys.nn.dropout import Dropout
 from recsys.nn.interaction import pair_products
 from recsys.nn.linear import Linear
 from recsys.ranking.first_order import FirstOrderRanker
@@ -32,7 +33,7 @@ class AFM(FirstOrderRanker):
             nn.ReLU(),
             Linear(config.attention_dim, 1, bias=False),
         )
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.project = nn.Parameter(torch.ones(config.embedding_dim))
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recsys.errors import ConfigError, DataError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, InputSpec, Side
+from recsys.nn.dropout import Dropout
 from recsys.nn.embedding import EmbeddingCollection, NumberVectors
 from recsys.nn.mlp import MLP
 from recsys.nn.norm import InputStandardise, Moments
@@ -84,7 +85,7 @@ class FieldInputs(nn.Module):
         index = [*self.request, *self.candidate, *self.past]
         self.embeddings = EmbeddingCollection(index, dim) if index and dim else None
         self.dim = dim
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.standardise_request = InputStandardise(len(self.request_numbers))
         self.standardise_candidate = InputStandardise(len(self.candidate_numbers))
         self.request_vectors = NumberVectors(len(self.request_numbers), dim) if number_vectors else None

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from recsys.features.batch import InputSpec
+from recsys.nn.dropout import Dropout
 from recsys.nn.interaction import bi_interaction
 from recsys.nn.norm import NORMS
 from recsys.ranking.base import from_zero, network
@@ -25,7 +26,7 @@ class NFM(FirstOrderRanker):
     def __init__(self, spec: InputSpec, config: NFMConfig) -> None:
         super().__init__(spec, config.embedding_dim, config.embedding_dropout, number_vectors=True)
         self.norm = NORMS[config.norm](config.embedding_dim)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.deep = from_zero(network(config, 0, config.embedding_dim))
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Tensor | None = None) -> Tensor:

@@ -3,11 +3,11 @@
 import importlib
 from typing import TYPE_CHECKING
 
-from recsys.features.batch import InputSpec
 from recsys.ranking.configs import MULTI_TASK, TREES, RankerConfig
 from recsys.ranking.settings.base import EmbeddingSettings
 
 if TYPE_CHECKING:
+    from recsys.features.batch import InputSpec
     from recsys.ranking.base import Ranker
 
 __all__ = ["RANKERS", "build_ranker", "ranker_modules"]
@@ -51,7 +51,7 @@ def ranker_modules(config: RankerConfig) -> tuple[str, ...]:
     return (RANKERS[config.kind],)
 
 
-def build_ranker(config: RankerConfig, spec: InputSpec, tasks: int = 1) -> "Ranker":
+def build_ranker(config: RankerConfig, spec: "InputSpec", tasks: int = 1) -> "Ranker":
     """A freshly drawn ranker for these inputs.
 
     Args:

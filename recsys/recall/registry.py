@@ -1,11 +1,13 @@
 """Every route by the kind a configuration gives it."""
 
 import importlib
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from recsys.recall.base import FitContext, RouteModule, TrainingData
 from recsys.recall.configs import RouteConfig
-from recsys.retrieval.base import Retriever
+
+if TYPE_CHECKING:
+    from recsys.recall.base import FitContext, RouteModule, TrainingData
+    from recsys.retrieval.base import Retriever
 
 __all__ = ["ROUTES", "fit_route"]
 
@@ -40,7 +42,7 @@ ROUTES: dict[str, str] = {
 """Modules, imported when they are needed: only some routes need torch."""
 
 
-def fit_route(config: RouteConfig, data: TrainingData, context: FitContext) -> Retriever:
+def fit_route(config: RouteConfig, data: "TrainingData", context: "FitContext") -> "Retriever":
     """Fits the route of a configuration."""
-    module = cast(RouteModule, importlib.import_module(ROUTES[config.kind]))
+    module = cast("RouteModule", importlib.import_module(ROUTES[config.kind]))
     return module.fit(config, data, context)

@@ -141,8 +141,9 @@ class FoldInEncoder:
 
     The factor u minimises Σ_i c_i (p_i − u·y_i)² + regularisation·‖u‖², with preference p_i = 1 and confidence
     c_i = 1 + alpha_i·decay^(steps back) for items of the history, 0 and 1 for all others. Of `whitened` factors T the
-    part that all items share is the identity, so that by the Woodbury identity what is left is a system of the size of
-    the history: u = Tᵀ(c − A (I + K A)⁻¹ K c), with T of the history's items, K = T·Tᵀ and A the extra confidences.
+    part that all items share is the identity, so that with T of the history's L items and A the extra confidences
+    (I + TᵀAT) u = Tᵀc, a system of size D. Where L < D the Woodbury identity leaves one of size L:
+    u = Tᵀ(c − A (I + K A)⁻¹ K c), with K = T·Tᵀ.
     A request without history has no vector: NaN.
 
     Args:
@@ -150,7 +151,7 @@ class FoldInEncoder:
         alpha: `(N,)` what an event of each item adds to the confidence.
         user_penalty: exponent on the length of the history by which alpha is divided.
         decay: weight of an event one step further back, in (0, 1].
-        history: the most recent items that count; the system solved has at most this size.
+        history: the most recent items that count.
     """
 
     kind: ClassVar[str] = "fold_in"
@@ -187,13 +188,10 @@ class FoldInEncoder:
         alpha = self._alpha[items] * lengths ** -self._settings["user_penalty"]
         extra = alpha * self._settings["decay"] ** back
         vectors = self._vectors[items]
-        kernel = (vectors @ vectors.transpose(0, 2, 1)).astype(np.float64)
         confidence = np.where(real, 1.0 + extra, 0.0)[..., None]
-        system = np.eye(items.shape[1]) + kernel * extra[:, None, :]
-        inner = np.linalg.solve(system, kernel @ confidence)
-        weights = (confidence - extra[..., None] * inner).astype(np.float32)
-        factors: Floats = (weights.transpose(0, 2, 1) @ vectors).squeeze(1)
-        return factors
+        if items.shape[1] > vectors.shape[2]:
+            return _folded_by_factors(vectors, extra, confidence)
+        return _folded_by_items(vectors, extra, confidence)
 
     def save(self, folder: Path) -> None:
         """See `QueryEncoder`."""
@@ -218,6 +216,25 @@ class FoldInEncoder:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder / 'fold_in.json'}: cannot be read ({error}); fit the route again") from error
+
+
+def _folded_by_factors(vectors: Floats, extra: NDArray[np.floating], confidence: NDArray[np.float64]) -> Floats:
+    """`(b, D)` solutions of (I + TᵀAT) u = Tᵀc, T `(b, L, D)`, A `(b, L)`, c `(b, L, 1)`."""
+    transposed = vectors.transpose(0, 2, 1)
+    gram = ((transposed * extra[:, None, :].astype(np.float32)) @ vectors).astype(np.float64)
+    factors: Floats = np.linalg.solve(np.eye(vectors.shape[2]) + gram, transposed @ confidence)
+    return factors.squeeze(2).astype(np.float32)
+
+
+def _folded_by_items(vectors: Floats, extra: NDArray[np.floating], confidence: NDArray[np.float64]) -> Floats:
+    """`(b, D)` values of Tᵀ(c − A (I + K A)⁻¹ K c), arguments as in `_folded_by_factors`."""
+    transposed = vectors.transpose(0, 2, 1)
+    kernel = (vectors @ transposed).astype(np.float64)
+    system = np.eye(vectors.shape[1]) + kernel * extra[:, None, :]
+    inner = np.linalg.solve(system, kernel @ confidence)
+    weights = (confidence - extra[..., None] * inner).astype(np.float32)
+    factors: Floats = (transposed @ weights).squeeze(2)
+    return factors
 
 
 ENCODERS: dict[str, Callable[[Path, Arrays], QueryEncoder]] = {

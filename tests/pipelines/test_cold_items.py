@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import recall
 from pipelines.graph import plan
-from pipelines.run import run_pipeline, stages_for
+from pipelines.run import run_pipeline
+from pipelines.stages import route_stage, stages_for
 from pipelines.store import Store
 from recsys.cli import run_command
 from recsys.config import Config
@@ -133,4 +133,4 @@ def test_another_model_makes_another_route(ran):
     assert not {f"{phase}.{name}" for phase in ("recall", "refit") for name in ROUTES if name != "sentence"} & stale()
     weights.write_bytes(before)
     assert stale() == set()
-    assert [str(path) for path in recall.stage(config(), "sentence", "recall").files] == ["model"]
+    assert [str(path) for path in route_stage(config(), "sentence", "recall").files] == ["model"]

@@ -8,9 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.fingerprint import FileHashes, sources
+from pipelines import sources
+from pipelines.fingerprint import FileHashes
 from pipelines.garbage import collect
 from pipelines.graph import Observer, Observers, execute, plan, select
+from pipelines.sources import Sources
 from pipelines.stage import Stage
 from pipelines.store import MANIFEST, Store
 from recsys.errors import ArtifactError, InputError, WorkspaceError
@@ -235,7 +237,7 @@ def toy(tmp_path, monkeypatch):
 
 
 def test_sources_are_all_first_party_modules_that_imports_reach(toy):
-    assert set(sources(["toypackage.entry"])) == {
+    assert set(Sources().of(["toypackage.entry"])) == {
         "recsys/__init__.py",
         "recsys/errors.py",
         "recsys/py.typed",
@@ -247,9 +249,37 @@ def test_sources_are_all_first_party_modules_that_imports_reach(toy):
         "toypackage/sub/deep.py",
         "toypackage/sub/style.css",
     }
-    assert sources([]) == {}
+    assert Sources().of([]) == {}
     with pytest.raises(ValueError, match=r"^module toypackage\.gone: no source file; expected a module of"):
-        sources(["toypackage.gone"])
+        Sources().of(["toypackage.gone"])
+
+
+def test_imports_are_remembered_by_content_from_one_process_to_the_next(toy, tmp_path, monkeypatch):
+    memory, parsed, parse = tmp_path / "deep" / "imports.json", [], sources._imports
+
+    def counted(content, path, package):
+        parsed.append(path.name)
+        return parse(content, path, package)
+
+    def found():
+        parsed.clear()
+        files = Sources(memory)
+        hashes = files.of(["toypackage.entry"])
+        files.save()
+        return hashes
+
+    monkeypatch.setattr(sources, "_imports", counted)
+    first = found()
+    assert "sibling.py" in parsed
+    assert found() == first
+    assert parsed == []
+    (toy / "unused.py").write_text("X = 1  # unlike any other\n")
+    (toy / "sibling.py").write_text("from toypackage import unused\n")
+    assert found().keys() == {*first, "toypackage/unused.py"}
+    assert sorted(parsed) == ["sibling.py", "unused.py"]
+    for damage in ("{ damaged", '{"toypackage 0": 1}', "[1]"):
+        memory.write_text(damage)
+        assert found().keys() == {*first, "toypackage/unused.py"}
 
 
 def test_a_code_change_is_named_and_one_elsewhere_changes_nothing(toy, stages, workspace):

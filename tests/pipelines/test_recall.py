@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines import recall
 from pipelines.stage import StageContext
+from pipelines.stages import route_stage
 from pipelines.store import Store
 from recsys.config import Config
 from recsys.features.batch import QueryBatch
@@ -25,7 +25,7 @@ def configured(finished, monkeypatch):
 
 
 def test_a_route_that_reads_the_items_depends_on_how_they_are_read(configured):
-    words, plain = (recall.stage(configured(kind=kind), "words", "recall") for kind in ("bm25", "itemcf"))
+    words, plain = (route_stage(configured(kind=kind), "words", "recall") for kind in ("bm25", "itemcf"))
     assert words.inputs == ("split", "features", "ingest")
     columns = {"name": "text", "price": "numeric", "tags": "multi_categorical"}
     assert words.config["data"] == {"order": "timestamp", "items": {"columns": columns}}
@@ -34,7 +34,7 @@ def test_a_route_that_reads_the_items_depends_on_how_they_are_read(configured):
 
 
 def test_items_are_found_by_their_tags(configured, finished, tmp_path):
-    stage = recall.stage(configured(kind="tfidf", columns=["tags"], max_items=30), "words", "refit")
+    stage = route_stage(configured(kind="tfidf", columns=["tags"], max_items=30), "words", "refit")
     latest = Store(finished / "workspace").latest()
     context = StageContext({name: latest[name].folder for name in stage.inputs}, tmp_path, tmp_path)
     stage.run(context)

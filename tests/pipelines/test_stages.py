@@ -12,7 +12,8 @@ import torch
 
 from pipelines.candidates import GroupedRequests
 from pipelines.graph import Observer, execute, plan
-from pipelines.run import run_pipeline, stages_for
+from pipelines.run import run_pipeline
+from pipelines.stages import stages_for
 from pipelines.store import Store
 from recsys.bundle.store import versions
 from recsys.config import Config

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from pipelines.bundle import BUNDLE
 from pipelines.graph import select
-from pipelines.run import stages_for
 from pipelines.stage import StageContext
+from pipelines.stages import stages_for
 from pipelines.store import Store
 from recsys.cli import run_command
 from recsys.config import Config

@@ -96,9 +96,10 @@ def pipeline(monkeypatch):
             stages_for(settings), Path(settings.workspace), until=until, force=force, observer=observer, wait=wait
         )
 
-    module = types.ModuleType("pipelines.run")
-    module.stages_for, module.run_pipeline = stages_for, run_pipeline
-    monkeypatch.setitem(sys.modules, "pipelines.run", module)
+    for name, part in {"run": run_pipeline, "stages": stages_for}.items():
+        module = types.ModuleType(f"pipelines.{name}")
+        setattr(module, part.__name__, part)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
     return seen
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, Floats, InputSpec
+from recsys.nn.dropout import Dropout
 from recsys.nn.embedding import EmbeddingCollection
 from recsys.nn.linear import Linear
 from recsys.nn.pooling import AttentionPooling, DecayPooling, MeanPooling
@@ -186,7 +187,7 @@ class QueryTower(nn.Module):
         self.history = FieldSum(history, embeddings)
         self.encoder = history_encoder(config.encoder, dim, config.history_length, config.dropout)
         self.correction = _correction(self.encoder.width + dim, dim, config) if config.hidden else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.cosine = config.similarity == "cosine"
         self.bias = config.item_bias
 
@@ -213,7 +214,7 @@ def _correction(width: int, dim: int, config: TwoTowerConfig) -> nn.Sequential:
     """Layers whose output is zero at first: with freshly drawn ones small logs never catch up with the plain mean."""
     layers: list[nn.Module] = []
     for before, after in pairwise((width, *config.hidden)):
-        layers += [Linear(before, after), nn.GELU(), nn.Dropout(config.dropout / 2)]
+        layers += [Linear(before, after), nn.GELU(), Dropout(config.dropout / 2)]
     last = Linear(config.hidden[-1], dim)
     with torch.no_grad():
         last.weight.zero_()
@@ -237,7 +238,7 @@ class TwoTower(nn.Module):
         self.embeddings = EmbeddingCollection(index, config.embedding_dim, std=_STD)
         self.query = QueryTower(user, history, self.embeddings, config)
         self.item = FieldSum(item, self.embeddings)
-        self.dropout = nn.Dropout(config.item_dropout)
+        self.dropout = Dropout(config.item_dropout)
         self.cosine = config.similarity == "cosine"
         self.log_scale = nn.Parameter(-torch.tensor(config.temperature).log(), requires_grad=config.learn_temperature)
         self.bias = EmbeddingCollection([f for f in item if f.is_index], 1, std=0.0) if config.item_bias else None

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter, ValidationError
 
-from recsys.data.split import (
+from recsys.data.split import assign_windows, visible
+from recsys.data.split_config import (
     RANK,
     RECALL,
     TEST,
@@ -16,11 +17,9 @@ from recsys.data.split import (
     PerUserSplit,
     RandomSplit,
     SplitConfig,
-    assign_windows,
     check_order,
     is_causal,
     protocol,
-    visible,
 )
 from recsys.errors import DataError, ProtocolError
 

@@ -15,7 +15,8 @@ from scipy.special import expit
 from recsys.cli import run_command
 from recsys.config import Config
 from recsys.data.ingest import ingest
-from recsys.data.split import TEST, VALID, assign_windows
+from recsys.data.split import assign_windows
+from recsys.data.split_config import TEST, VALID
 from recsys.data.synthetic.create import simulate
 from recsys.data.synthetic.oracle import Oracle, oracle_files
 from recsys.data.synthetic.pipeline import pipeline_config

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys.data.config import DataConfig
-from recsys.data.split import RANK, RECALL, TEST, VALID
+from recsys.data.split_config import RANK, RECALL, TEST, VALID
 from recsys.data.tables import Dataset
 from recsys.errors import ArtifactError
 from recsys.features.catalogue import item_catalogue, user_catalogue

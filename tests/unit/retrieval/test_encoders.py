@@ -44,7 +44,7 @@ def test_vectors_that_cancel_out_find_nothing():
     assert np.isnan(PooledEncoder(vectors).encode(asked([[0, 1], [2]]))).all()
 
 
-@pytest.mark.parametrize(("decay", "user_penalty", "history"), [(1.0, 0.0, 200), (0.8, 0.5, 7)])
+@pytest.mark.parametrize(("decay", "user_penalty", "history"), [(1.0, 0.0, 200), (0.8, 0.5, DIM + 1), (0.8, 0.5, DIM)])
 def test_a_folded_in_factor_solves_the_normal_equations(decay, user_penalty, history):
     alpha, regularisation = np.linspace(1, 9, ITEMS, dtype=np.float32), 0.7
     turned = whitened(VECTORS, regularisation)
