@@ -82,7 +82,8 @@ def _text(value: object) -> str:
         return str(int(value))
     if isinstance(value, date):
         return value.isoformat()
-    return json.dumps(value, ensure_ascii=False, default=str)
+    is_json = isinstance(value, (bool, int, float, list, dict))
+    return json.dumps(value, ensure_ascii=False) if is_json else str(value)
 
 
 def _lists(values: Sequence[Any]) -> pa.Array:

@@ -92,7 +92,7 @@ def header_of(path: Path, dialect: Dialect, config: TableConfig) -> list[str]:
     Raises:
         DataError: The file is empty, its header cannot be decoded, or it has not as many columns as the settings name.
     """
-    text = _beginning(dialect.blocks(path)).decode("utf-8", "surrogateescape")
+    text = BlockReader(dialect.blocks(path)).read(BLOCK).decode("utf-8", "surrogateescape")
     rows = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=dialect.separator.decode(),
@@ -239,7 +239,3 @@ def _all_regular(blocks: Iterable[bytes]) -> bool:
         if b'"' in lines and not is_regular(lines, ord("\t")):
             return False
     return True
-
-
-def _beginning(blocks: Iterable[bytes]) -> bytes:
-    return next(iter(blocks), b"")

@@ -3,8 +3,9 @@
 import csv
 import difflib
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from recsys.data.config import TableConfig
-from recsys.data.files import delimited, parquet, records
+from recsys.data.files import delimited, parquet, records, spreadsheet
 from recsys.data.files.encoding import Encoding, encoding_of
 from recsys.data.files.find import LABELS, Format, format_of
 from recsys.data.files.lines import LineMap
@@ -23,7 +24,16 @@ from recsys.errors import DataError
 
 __all__ = ["column_names", "declared_types", "read_source"]
 
-_Read = tuple[pa.Table, list[BadRow], LineMap | None, Encoding | None]
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """What a reader of one format hands over; see `Source`."""
+
+    table: pa.Table
+    bad: list[BadRow] = field(default_factory=list)
+    line_map: LineMap | None = None
+    encoding: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def column_names(path: Path, config: TableConfig) -> list[str]:
@@ -40,6 +50,8 @@ def column_names(path: Path, config: TableConfig) -> list[str]:
             return parquet.column_names(path)
         if kind == "jsonl":
             return records.column_names(path, encoding_of(path, config).name)
+        if kind == "excel":
+            return spreadsheet.read_sheet(path, config).header
         dialect = delimited.dialect_of(path, kind, config)
         return plain_names(delimited.header_of(path, dialect, config))
 
@@ -69,46 +81,63 @@ def read_source(path: Path, config: TableConfig, columns: Sequence[str]) -> Sour
     with _readable(path, kind):
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        table, bad, line_map, encoding = _READERS[kind](path, config, columns)
-    found = np.delete(np.arange(table.num_rows + len(bad), dtype=np.int64), [row.record for row in bad])
-    table, found, broken = _drop_broken_text(table, found, encoding.name if encoding else "utf-8")
-    notes = () if encoding is None or encoding.assumed else (f"read as {encoding.name} ({encoding.reason})",)
+        rows = _READERS[kind](path, config, columns)
+    found = np.delete(np.arange(rows.table.num_rows + len(rows.bad), dtype=np.int64), [row.record for row in rows.bad])
+    table, found, broken = _drop_broken_text(rows.table, found, rows.encoding or "utf-8")
     return Source(
         path=path,
         table=table,
         records=found,
-        bad=tuple(bad + broken),
-        line_map=line_map,
+        bad=tuple(rows.bad + broken),
+        line_map=rows.line_map,
         sha256=sha256,
-        encoding=encoding.name if encoding else None,
-        notes=notes,
+        encoding=rows.encoding,
+        notes=rows.notes,
     )
 
 
-def _read_delimited(path: Path, config: TableConfig, columns: Sequence[str]) -> _Read:
+def _read_delimited(path: Path, config: TableConfig, columns: Sequence[str]) -> _Rows:
     dialect = delimited.dialect_of(path, format_of(path, config), config)
     header = delimited.header_of(path, dialect, config)
     _check_columns(path, plain_names(header), columns, ":1")
     named = config.header is not None
     table, bad, line_map = delimited.read_delimited(path, dialect, header, columns, named=named)
-    return table, bad, line_map, dialect.encoding
+    return _Rows(table, bad, line_map, dialect.encoding.name, _encoding_notes(dialect.encoding))
 
 
-def _read_records(path: Path, config: TableConfig, columns: Sequence[str]) -> _Read:
+def _read_records(path: Path, config: TableConfig, columns: Sequence[str]) -> _Rows:
     encoding = encoding_of(path, config)
     found, bad, line_map = records.read_records(path, encoding.name, columns)
     missing = [name for name in columns if name not in found]
     if missing:
         _check_columns(path, records.column_names(path, encoding.name), missing, "")
-    return pa.table({name: found[name] for name in columns}), bad, line_map, encoding
+    table = pa.table({name: found[name] for name in columns})
+    return _Rows(table, bad, line_map, encoding.name, _encoding_notes(encoding))
 
 
-def _read_parquet(path: Path, config: TableConfig, columns: Sequence[str]) -> _Read:
+def _read_parquet(path: Path, config: TableConfig, columns: Sequence[str]) -> _Rows:
     _check_columns(path, parquet.column_names(path), columns, "")
-    return parquet.read_columns(path, columns), [], None, None
+    return _Rows(parquet.read_columns(path, columns))
 
 
-_READERS = {"csv": _read_delimited, "tsv": _read_delimited, "jsonl": _read_records, "parquet": _read_parquet}
+def _read_spreadsheet(path: Path, config: TableConfig, columns: Sequence[str]) -> _Rows:
+    sheet = spreadsheet.read_sheet(path, config)
+    _check_columns(path, sheet.header, columns, ":1")
+    notes = (f"only the first sheet is read, not {', '.join(sheet.others)}",) if sheet.others else ()
+    return _Rows(sheet.columns(columns), line_map=sheet.line_map(), notes=notes)
+
+
+def _encoding_notes(encoding: Encoding) -> tuple[str, ...]:
+    return () if encoding.assumed else (f"read as {encoding.name} ({encoding.reason})",)
+
+
+_READERS: dict[Format, Callable[[Path, TableConfig, Sequence[str]], _Rows]] = {
+    "csv": _read_delimited,
+    "tsv": _read_delimited,
+    "jsonl": _read_records,
+    "excel": _read_spreadsheet,
+    "parquet": _read_parquet,
+}
 
 
 @contextmanager
