@@ -27,9 +27,9 @@ from recsys.data.files.stream import BLOCK, BlockReader, text_blocks, whole_line
 from recsys.data.files.typed import plain_names
 from recsys.errors import DataError
 
-__all__ = ["Dialect", "dialect_of", "header_of", "read_delimited"]
+__all__ = ["DEFAULT_DELIMITERS", "Dialect", "dialect_of", "header_of", "read_delimited"]
 
-_DEFAULTS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
+DEFAULT_DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 _BLANKS = "blanks"
 _LINE = 1 << 16
 _SPARE = b"\x1f"
@@ -79,7 +79,7 @@ class Dialect:
 def dialect_of(path: Path, kind: Format, config: TableConfig) -> Dialect:
     """How a file is cut into cells, from the settings and, where these leave it open, from the file."""
     encoding = encoding_of(path, config)
-    delimiter = config.delimiter or _DEFAULTS[kind]
+    delimiter = config.delimiter or DEFAULT_DELIMITERS[kind]
     dialect = Dialect(delimiter, config.quoting == "quotes", encoding)
     if config.quoting != "auto" or len(delimiter) > 1:
         return dialect
