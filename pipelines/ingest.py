@@ -4,7 +4,7 @@ import json
 
 from pipelines.stage import Metrics, StageContext
 from recsys.config import Config
-from recsys.data.ingest import ingest
+from recsys.data.ingest import TableReport, ingest
 
 __all__ = ["run"]
 
@@ -15,6 +15,9 @@ def run(config: Config, context: StageContext) -> Metrics:
     (context.folder / "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
     metrics: dict[str, float] = {}
     for name, table in report.tables.items():
+        for note, paths in _notes(table).items():
+            others = f" and {len(paths) - 1:,} other files" if len(paths) > 1 else ""
+            context.say(f"{name}: {paths[0]}{others}: {note}")
         if table.rejected or table.duplicates:
             context.say(
                 f"{name}: kept {table.kept:,} of {table.read:,} rows; {table.rejected:,} rejected "
@@ -26,3 +29,12 @@ def run(config: Config, context: StageContext) -> Metrics:
             )
         metrics |= {f"{name}/{what}": getattr(table, what) for what in ("read", "kept", "rejected", "duplicates")}
     return metrics
+
+
+def _notes(table: TableReport) -> dict[str, list[str]]:
+    """What was recognised about files, and about which."""
+    notes: dict[str, list[str]] = {}
+    for source in table.sources:
+        for note in source.notes:
+            notes.setdefault(note, []).append(source.path)
+    return notes

@@ -4,6 +4,7 @@ Rules: ids and categories never pass through a float. A missing cell is null, in
 `N/A`, `null` and `none`. NaN and infinity are null in a feature and refused in a label. Times without a zone are UTC.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -25,6 +26,7 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+_GROUP_MARKS = {",": ",", ".": r"\.", "'": "['’]", " ": "[ \u00a0\u202f]"}
 _INTEGER = r"^-?(\d{1,18}|[1-8]\d{18})$"  # what surely fits 64 bits
 _MISSING = pa.array(["", "na", "n/a", "null", "none"], type=pa.large_string())
 _TRUE = pa.array(["1", "true", "t", "yes", "y"], type=pa.large_string())
@@ -62,6 +64,8 @@ class Role:
         required: Whether a row without it is rejected.
         separator: Splits the text of a `multi_categorical` cell.
         unit: Of timestamps.
+        decimal: The decimal mark of numbers in text.
+        thousands: The mark between groups of three digits of numbers in text.
     """
 
     name: str
@@ -70,6 +74,8 @@ class Role:
     required: bool = False
     separator: str = " "
     unit: Unit = "auto"
+    decimal: str = "."
+    thousands: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def parse(column: pa.Array, role: Role) -> Parsed:
     Raises:
         Unfit: The column is of a type that cannot play this part.
     """
-    parsed = _PARSERS[role.kind](column, role)
+    parsed = _PARSERS[role.kind](_point_numbers(column, role), role)
     if not role.required:
         return parsed
     missing = _mask(pc.is_null(parsed.values))
@@ -95,6 +101,21 @@ def parse(column: pa.Array, role: Role) -> Parsed:
     return Parsed(
         parsed.values, {**parsed.bad, _EXPECTED[role.kind]: missing | parsed.bad.get(_EXPECTED[role.kind], False)}
     )
+
+
+def _point_numbers(column: pa.Array, role: Role) -> pa.Array:
+    """Numbers in text with a decimal point and no marks between their digits, which is how the parsers read them."""
+    numeric = role.kind in ("numeric", "label", "position", "propensity", "timestamp")
+    if not numeric or (role.decimal == "." and role.thousands is None) or not pa.types.is_large_string(column.type):
+        return column
+    text = pc.utf8_trim_whitespace(column)
+    decimal, group = re.escape(role.decimal), _GROUP_MARKS.get(role.thousands or "", "")
+    fits = pc.match_substring_regex(text, rf"^[+-]?(\d+|\d{{1,3}}({group}\d{{3}})+)?({decimal}\d*)?([eE][+-]?\d+)?$")
+    plain = pc.replace_substring_regex(text, group, "") if group else text
+    plain = pc.replace_substring(plain, role.decimal, ".")
+    # With another decimal mark, a number with a point is none.
+    foreign = pc.match_substring_regex(text, _NUMBER) if role.decimal != "." else pa.scalar(False)
+    return pc.if_else(fits, plain, pc.if_else(foreign, "no number", column))
 
 
 def _mask(values: pa.Array) -> Mask:

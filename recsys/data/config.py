@@ -1,9 +1,10 @@
 """What the user says about their files: where the tables are and which column plays which part."""
 
+import codecs
 from collections import Counter
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from recsys.settings import Settings
 
@@ -37,14 +38,51 @@ Columns = dict[str, ColumnKind | ColumnConfig]
 
 
 class TableConfig(Settings):
-    """A CSV, TSV or Parquet file, a folder of them, or a glob."""
+    """A file of rows (CSV, TSV, JSON lines, Parquet or Excel), a folder of them, or a glob."""
 
     path: str
     """Relative to where the command runs."""
-    format: Literal["auto", "csv", "tsv", "parquet"] = "auto"
+    format: Literal["auto", "csv", "tsv", "jsonl", "parquet", "excel"] = "auto"
     """`auto` goes by the extension."""
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """CSV only; `null` means: comma for .csv, tab for .tsv."""
+    header: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
+    """Names of the columns of a file without a header line; `null`: the first line names them."""
+    delimiter: Annotated[str, Field(min_length=1)] | None = None
+    """Text files only: one or more characters (`"::"`), or `blanks` for runs of blanks and tabs. `null` means: comma
+    for .csv, tab for .tsv."""
+    quoting: Literal["auto", "quotes", "none"] = "auto"
+    """Whether `"` around a cell is syntax or text. `auto`: syntax if the delimiter is one character other than a tab;
+    with tabs only if every quote in the file opens or closes a cell of one line; text otherwise."""
+    encoding: str | None = None
+    """Of text files, such as `latin-1`. `null`: by the byte order mark, else UTF-8, else recognised from the bytes."""
+    decimal: Literal[".", ","] = "."
+    """The decimal mark of numbers in text."""
+    thousands: Literal[",", ".", " ", "'"] | None = None
+    """The mark between groups of three digits of numbers in text."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                codecs.lookup(name)
+            except LookupError:
+                raise ValueError(
+                    f"found the encoding {name!r}, expected a name that Python knows, such as utf-8, utf-16 or latin-1"
+                ) from None
+        return name
+
+    @model_validator(mode="after")
+    def _check_text_settings(self) -> Self:
+        twice = [name for name, count in Counter(self.header or ()).items() if count > 1]
+        if twice:
+            raise ValueError(f"header names {twice[0]!r} twice; expected each name once")
+        if self.thousands == self.decimal:
+            raise ValueError(f"decimal and thousands are both {self.decimal!r}; expected two different marks")
+        if self.delimiter is not None and any(mark in self.delimiter for mark in '\r\n"'):
+            raise ValueError(
+                f"found the delimiter {self.delimiter!r}, expected characters without line breaks and quotes"
+            )
+        return self
 
 
 class InteractionsConfig(TableConfig):

@@ -1,7 +1,7 @@
 """From the user's files to the canonical tables: every row is kept, a counted duplicate, or rejected and told why."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,12 @@ Int = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file that was read: its rows, unreadable ones included, and the SHA-256 of its bytes."""
+    """A file that was read: its rows, unreadable ones included, the SHA-256 of its bytes, and what was recognised."""
 
     path: str
     rows: int
     sha256: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ def _feature_roles(columns: Mapping[str, ColumnKind | ColumnConfig]) -> Iterator
 def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfig) -> _Loaded:
     files = find_files(config, name)
     roles = [role for role in roles if not _may_lack(role, config, data, files[0])]
+    roles = [replace(role, decimal=config.decimal, thousands=config.thousands) for role in roles]
     raw = _read(files, config, name, list(dict.fromkeys(role.column for role in roles)))
     table, problems = _parse(raw, roles)
     repeated = np.zeros(table.num_rows, dtype=np.bool_)
@@ -201,7 +203,7 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
         rejected=read - int(keep.sum()) - int(repeated.sum()) - int(outside.sum()),
         duplicates=int(repeated.sum()),
         not_sampled=int(outside.sum()),
-        sources=tuple(SourceFile(str(source.path), source.size, source.sha256) for source in raw.sources),
+        sources=tuple(SourceFile(str(source.path), source.size, source.sha256, source.notes) for source in raw.sources),
     )
     rejected = _rejected(raw, problems, name)
     _check(report, rejected, config, name, data)
