@@ -39,6 +39,8 @@ def _files(config: Config, name: str) -> list[Path]:
 def _run(config: Config, context: StageContext) -> Metrics:
     report = ingest(config.data, context.folder)
     (context.folder / "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    for warning in report.warnings:
+        context.say(warning)
     metrics: dict[str, float] = {}
     for name, table in report.tables.items():
         if table.rejected or table.duplicates:
