@@ -13,6 +13,8 @@ def run(config: Config, context: StageContext) -> Metrics:
     """The stage's work; see `pipelines.stages`."""
     report = ingest(config.data, context.folder)
     (context.folder / "report.json").write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+    for warning in report.warnings:
+        context.say(warning)
     metrics: dict[str, float] = {}
     for name, table in report.tables.items():
         for note, paths in _notes(table).items():

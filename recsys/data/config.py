@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from recsys.settings import Settings
 
 __all__ = [
+    "NULL_VALUES",
     "ColumnConfig",
     "ColumnKind",
     "DataConfig",
@@ -17,12 +18,15 @@ __all__ = [
     "PositiveConfig",
     "TableConfig",
     "TableSide",
+    "TimestampUnit",
     "UsersConfig",
 ]
 
 ColumnKind = Literal["categorical", "multi_categorical", "numeric", "text", "timestamp"]
 TableSide = Literal["user", "item", "context"]
 """Whose columns: of the users table, of the items table, or those of the log known when the request is made."""
+TimestampUnit = Literal["auto", "s", "ms", "us", "ns", "text", "yyyymmdd", "yyyymmddhhmm", "yyyymmddhhmmss", "excel"]
+NULL_VALUES = ("", "NULL", "\\N", "NaN", "NA", "N/A", "#N/A", "<NA>", "None", "undefined")
 
 
 class ColumnConfig(Settings):
@@ -32,6 +36,8 @@ class ColumnConfig(Settings):
     """What the values are."""
     separator: str = " "
     """Splits a `multi_categorical` cell of a CSV file; Parquet lists need none."""
+    unit: TimestampUnit = "auto"
+    """Of a `timestamp` column; see `interactions.timestamp_unit`."""
 
 
 Columns = dict[str, ColumnKind | ColumnConfig]
@@ -94,8 +100,12 @@ class InteractionsConfig(TableConfig):
     """Name of the column."""
     timestamp: str | None = "timestamp"
     """Of the event."""
-    timestamp_unit: Literal["auto", "s", "ms", "us", "ns", "text"] = "auto"
-    """`auto` tells text from numbers, and the unit of numbers by their size."""
+    timestamp_unit: TimestampUnit = "auto"
+    """`s`, `ms`, `us` and `ns` count from 1970, `excel` counts days as spreadsheets do (45254.5 is noon of 2023-11-24).
+
+    `yyyymmdd`, `yyyymmddhhmm` and `yyyymmddhhmmss` are dates written as one number, `text` is any other written date.
+    `auto` tells text from numbers, and the unit of numbers by their size; a time outside 1971 to 2100 is refused then.
+    """
     labels: tuple[str, ...] = ()
     """Numeric label columns: click, rating, watch time, order value."""
     context: Columns = Field(default_factory=dict)
@@ -156,6 +166,11 @@ class DataConfig(Settings):
     """What puts a user's events in order. With `none`, order-aware routes and time decay are refused."""
     duplicates: Literal["drop", "keep"] = "drop"
     """`drop` keeps the first of the rows that agree in user, item, timestamp and request."""
+    null_values: tuple[str, ...] = NULL_VALUES
+    """What stands for a missing value in any column of any table, without regard to case and to blanks around it.
+
+    An empty cell always does. A missing id, time or label rejects its row; a missing feature is a missing feature.
+    """
     max_reject_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A larger share of rejected rows stops the run."""
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0

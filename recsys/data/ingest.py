@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from recsys.data.columns import Role, Unfit, parse
+from recsys.data.columns import ColumnTypeError, Role, parse
 from recsys.data.config import (
     ColumnConfig,
     ColumnKind,
@@ -21,7 +21,9 @@ from recsys.data.config import (
     UsersConfig,
 )
 from recsys.data.files import Source, column_names, find_files, read_source
+from recsys.data.placeholders import dominant_ids
 from recsys.data.tables import Dataset, write_parquet
+from recsys.data.values import role_to_json
 from recsys.errors import DataError
 
 __all__ = ["IngestReport", "SourceFile", "TableReport", "ingest"]
@@ -67,9 +69,10 @@ class TableReport:
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """What became of every row, by table."""
+    """What became of every row, by table, and what looks wrong although it could be read."""
 
     tables: dict[str, TableReport]
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for JSON."""
@@ -100,18 +103,32 @@ def ingest(config: DataConfig, folder: Path) -> IngestReport:
         interactions=_in_order(interactions.table, config),
         users=users.table if users else None,
         items=items.table if items else None,
+        columns=_columns(present, config),
     ).save(folder)
     write_parquet(pa.concat_tables(part.rejected for part in present.values()), folder / "rejected.parquet")
-    return IngestReport({name: part.report for name, part in present.items()})
+    warnings = dominant_ids(interactions.table, config)
+    return IngestReport({name: part.report for name, part in present.items()}, warnings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """The good rows of a table in file order; the rejected ones; the counts."""
+    """The good rows of a table in file order; the rejected ones; the counts; how each column was read."""
 
     table: pa.Table
     rejected: pa.Table
     report: TableReport
+    roles: Sequence[Role]
+
+
+def _columns(tables: Mapping[str, _Loaded], config: DataConfig) -> dict[str, dict[str, dict[str, Any]]]:
+    """How the columns of each side were read; ids as in the log."""
+    of = {name: {role.name: role_to_json(role) for role in part.roles} for name, part in tables.items()}
+    log = of["interactions"]
+    return {
+        "user": {**of.get("users", {}), "user_id": log["user_id"]},
+        "item": {**of.get("items", {}), "item_id": log["item_id"]},
+        "context": {name: log[name] for name in config.interactions.context if name in log},
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +189,7 @@ def _entity_roles(name: str, column: str, table: UsersConfig | ItemsConfig) -> l
 def _feature_roles(columns: Mapping[str, ColumnKind | ColumnConfig]) -> Iterator[Role]:
     for name, column in columns.items():
         if isinstance(column, ColumnConfig):
-            yield Role(name, name, column.kind, separator=column.separator)
+            yield Role(name, name, column.kind, separator=column.separator, unit=column.unit)
         else:
             yield Role(name, name, column)
 
@@ -180,9 +197,12 @@ def _feature_roles(columns: Mapping[str, ColumnKind | ColumnConfig]) -> Iterator
 def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfig) -> _Loaded:
     files = find_files(config, name)
     roles = [role for role in roles if not _may_lack(role, config, data, files[0])]
-    roles = [replace(role, decimal=config.decimal, thousands=config.thousands) for role in roles]
+    roles = [
+        replace(role, decimal=config.decimal, thousands=config.thousands, null_values=data.null_values)
+        for role in roles
+    ]
     raw = _read(files, config, name, list(dict.fromkeys(role.column for role in roles)))
-    table, problems = _parse(raw, roles)
+    table, problems, settled = _parse(raw, roles)
     repeated = np.zeros(table.num_rows, dtype=np.bool_)
     good = ~_union(problems, table.num_rows)
     if name != "interactions":
@@ -209,7 +229,7 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
     _check(report, rejected, config, name, data)
     if name == "interactions":
         table = table.append_column("row", pa.array(raw.row))
-    return _Loaded(table.filter(pa.array(keep)), rejected, report)
+    return _Loaded(table.filter(pa.array(keep)), rejected, report, settled)
 
 
 def _read(files: Sequence[Path], config: TableConfig, name: str, columns: Sequence[str]) -> _Raw:
@@ -246,18 +266,19 @@ def _check_same_type(sources: Sequence[Source], column: str, error: pa.ArrowExce
             ) from error
 
 
-def _parse(raw: _Raw, roles: Sequence[Role]) -> tuple[pa.Table, list[_Problem]]:
-    """The canonical columns, and the problems in the order of the columns."""
+def _parse(raw: _Raw, roles: Sequence[Role]) -> tuple[pa.Table, list[_Problem], list[Role]]:
+    """The canonical columns, the problems in the order of the columns, and how each column was read."""
     values: dict[str, pa.Array] = {}
-    problems = []
+    problems, settled = [], []
     for role in roles:
         try:
             parsed = parse(_chunk(raw.table[role.column]), role)
-        except Unfit as error:
+        except ColumnTypeError as error:
             raise DataError(f"{raw.sources[0].path}: column {role.column}: {error}") from error
         values[role.name] = parsed.values
+        settled.append(parsed.role)
         problems += [_Problem(role.column, reason, mask) for reason, mask in parsed.bad.items() if mask.any()]
-    return pa.table(values), problems
+    return pa.table(values), problems, settled
 
 
 def _chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -12,13 +12,16 @@
 | `request_id` `large_string`, `exposed` `bool`, `position` `int32`, `propensity` `float32` | | as configured |
 | `window` | `int8`, position in `WINDOWS` | as configured |
 
-`users` and `items` hold `user_id` / `item_id` (unique) and the configured columns.
+`users` and `items` hold `user_id` / `item_id` (unique) and the configured columns. `columns.json` says by side and
+column how the raw values were read, so that a request's are read alike.
 """
 
+import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -42,15 +45,24 @@ KIND_TYPES: dict[ColumnKind, pa.DataType] = {
 WINDOWS = ("recall", "rank", "valid", "test")
 """The windows of a split, in order: codes are positions here."""
 _TABLES = ("interactions", "users", "items")
+_COLUMNS = "columns.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """The three canonical tables; only `interactions` is always there."""
+    """The three canonical tables; only `interactions` is always there.
+
+    Attributes:
+        interactions: The events.
+        users: Features of users.
+        items: Features of items.
+        columns: By side and column, how the raw values were read: see `recsys.data.values.role_from_json`.
+    """
 
     interactions: pa.Table
     users: pa.Table | None = None
     items: pa.Table | None = None
+    columns: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
         """Writes `interactions.parquet` and, where present, `users.parquet` and `items.parquet` into a folder."""
@@ -62,6 +74,11 @@ class Dataset:
             else:
                 # A table of an earlier save would otherwise come back with the next load.
                 (folder / f"{name}.parquet").unlink(missing_ok=True)
+        text = json.dumps(self.columns, ensure_ascii=False, indent=1) + "\n"
+        if self.columns:
+            (folder / _COLUMNS).write_text(text, encoding="utf-8")
+        else:
+            (folder / _COLUMNS).unlink(missing_ok=True)
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -77,7 +94,7 @@ class Dataset:
                 f"{folder / 'interactions.parquet'}: found no such file, expected the canonical events; "
                 "run the ingest stage again"
             )
-        return cls(interactions, tables["users"], tables["items"])
+        return cls(interactions, tables["users"], tables["items"], _read_columns(folder / _COLUMNS))
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -96,3 +113,13 @@ def _read(path: Path) -> pa.Table | None:
         raise ArtifactError(
             f"{path}: found an unreadable file ({error}), expected Parquet; run the ingest stage again"
         ) from error
+
+
+def _read_columns(path: Path) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    if not path.exists():
+        return {}
+    try:
+        columns: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}); run the ingest stage again") from error
+    return columns

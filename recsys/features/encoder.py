@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from recsys.data.config import DataConfig, TableSide
+from recsys.data.columns import ColumnTypeError, Kind, Role
+from recsys.data.config import ColumnConfig, DataConfig, TableSide
 from recsys.data.tables import Dataset
-from recsys.errors import ArtifactError, DataError
+from recsys.data.values import expected_form, read_ids, read_values, role_from_json, role_to_json
+from recsys.errors import ArtifactError, DataError, InputError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field
 from recsys.features.config import FeaturesConfig, Transform, chosen_features
@@ -23,8 +25,17 @@ from recsys.features.transforms import FittedTransform, fit_transform, restore_t
 __all__ = ["FeatureEncoder"]
 
 _SIDES: tuple[TableSide, ...] = ("user", "item", "context")
-_FORMAT = 1
+_FORMAT = 2
+_WITHOUT_ROLES = 1
+"""The format of bundles that do not say how a column was read: its kind follows from the transform."""
 _Transforms = Mapping[str, FittedTransform]
+_Roles = Mapping[TableSide, Mapping[str, Role]]
+_KINDS: dict[str, Kind] = {
+    "categorical": "categorical",
+    "hashed": "categorical",
+    "multi_categorical": "multi_categorical",
+    "time": "timestamp",
+}
 
 
 class FeatureEncoder:
@@ -40,10 +51,12 @@ class FeatureEncoder:
         transforms: Mapping[TableSide, _Transforms],
         columns: Mapping[TableSide, Mapping[str, str]],
         history: tuple[str, ...],
+        roles: _Roles,
     ) -> None:
         self._transforms = transforms
         self._columns = columns
         self._history = history
+        self._roles = roles
 
     @classmethod
     def fit(cls, config: FeaturesConfig, data: DataConfig, dataset: Dataset, fit_rows: NDArray[np.bool_]) -> Self:
@@ -56,7 +69,7 @@ class FeatureEncoder:
         Args:
             config: transforms by side; see `chosen_features`.
             data: kinds of the columns.
-            dataset: canonical tables.
+            dataset: canonical tables, and how their columns were read.
             fit_rows: `(N,)` which events belong to the training window.
 
         Raises:
@@ -77,7 +90,9 @@ class FeatureEncoder:
             }
             for side in _SIDES
         }
-        return cls(transforms, columns, tuple(n for n in config.history.fields if n in transforms["item"]))
+        history = tuple(n for n in config.history.fields if n in transforms["item"])
+        roles = {side: _roles(side, columns[side].values(), data, dataset) for side in _SIDES}
+        return cls(transforms, columns, history, roles)
 
     def fields(self, side: TableSide) -> tuple[Field, ...]:
         """The model inputs of a side, in order; every index field has an embedding table of its own."""
@@ -107,6 +122,54 @@ class FeatureEncoder:
             f"{side}.{name}": _encoded(side, name, transform, _column(table, self._columns[side][name], missing))
             for name, transform in self._transforms[side].items()
         }
+
+    def encode_values(self, side: TableSide, column: str, values: Sequence[object]) -> dict[str, NDArray[np.generic]]:
+        """Encodes raw values of a column, as a request has them, each as ingest would have read it.
+
+        Args:
+            side: whose column this is.
+            column: one of `columns(side)`.
+            values: n values: text, numbers, truth values, times, lists of these, `None`.
+
+        Returns:
+            By field name, as `encode` does, the fields that are made of the column.
+
+        Raises:
+            InputError: a value does not fit the column; names both and what to send.
+        """
+        canonical = _canonical(side, self._roles[side][column], values)
+        return {
+            f"{side}.{name}": self._transforms[side][name].encode(canonical)
+            for name, of in self._columns[side].items()
+            if of == column
+        }
+
+    def read_ids(self, side: TableSide, ids: Sequence[object]) -> list[str | None]:
+        """Canonical ids of raw ones, `None` where there is none. Raises `InputError` for a value that is no id."""
+        role = self._roles[side][f"{side}_id"]
+        try:
+            return read_ids(ids, role)
+        except ColumnTypeError as error:
+            raise InputError(f"{role.column}: found {error.found}, expected an id: text or a whole number") from None
+
+    def role(self, side: TableSide, column: str) -> Role:
+        """How the raw values of a column are read."""
+        return self._roles[side][column]
+
+    def vocabulary(self, side: TableSide, column: str) -> pa.Array | None:
+        """The categories of a column, most frequent first; `None` where no field lists them."""
+        found = (self._transforms[side][n].vocabulary for n, of in self._columns[side].items() if of == column)
+        return next((one for one in found if one is not None), None)
+
+    def typical_number(self, side: TableSide, column: str) -> float | None:
+        """A number such as a numeric column holds; `None` where no field tells one."""
+        for name, of in self._columns[side].items():
+            state = self._transforms[side][name].state() if of == column else {}
+            if self._transforms[side][name].kind in ("standard", "min_max") and "mean" in state:
+                return float(f"{state['mean']:.4g}")
+            if state.get("edges"):
+                return float(f"{state['edges'][len(state['edges']) // 2]:.4g}")
+        return None
 
     def reading(self, side: TableSide, column: str) -> tuple[str, ...]:
         """Names of the fields that are made of a column."""
@@ -145,11 +208,12 @@ class FeatureEncoder:
         """
         try:
             spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
-            if spec["format"] != _FORMAT:
+            if spec["format"] not in (_FORMAT, _WITHOUT_ROLES):
                 raise ArtifactError(f"{folder}: feature format {spec['format']}, expected {_FORMAT}")
             transforms = {side: _restored(folder, side, spec[side]) for side in _SIDES}
             columns = {side: {str(one["name"]): str(one["column"]) for one in spec[side]} for side in _SIDES}
-            return cls(transforms, columns, tuple(spec["history"]))
+            roles = {side: _restored_roles(side, spec) for side in _SIDES}
+            return cls(transforms, columns, tuple(spec["history"]), roles)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise ArtifactError(f"{folder}: not a feature encoder ({error}); run the features stage again") from error
 
@@ -161,13 +225,51 @@ class FeatureEncoder:
             ]
             for side in _SIDES
         }
-        return {"format": _FORMAT, "history": list(self._history), **sides}
+        roles = {side: {name: role_to_json(role) for name, role in self._roles[side].items()} for side in _SIDES}
+        return {"format": _FORMAT, "history": list(self._history), **sides, "columns": roles}
 
 
 def _occurring(table: pa.Table | None, log: pa.Table, id_column: str) -> pa.Table:
     if table is None:
         return pa.table({id_column: pa.array([], pa.large_string())})
     return table.filter(pc.is_in(table[id_column], value_set=pc.unique(log[id_column])))
+
+
+def _roles(side: TableSide, columns: Iterable[str], data: DataConfig, dataset: Dataset) -> dict[str, Role]:
+    """How the columns that are read, and the ids, were read; as the configuration says where ingest left no word."""
+    saved, kinds = dataset.columns.get(side, {}), data.column_kinds(side)
+    names = dict.fromkeys([*columns, *([] if side == "context" else [f"{side}_id"])])
+    return {
+        name: role_from_json(name, saved[name]) if name in saved else _default_role(name, kinds.get(name, "id"), data)
+        for name in names
+    }
+
+
+def _default_role(name: str, kind: Kind, data: DataConfig) -> Role:
+    tables = (data.interactions.context, data.users and data.users.columns, data.items and data.items.columns)
+    found = next((table[name] for table in tables if table and name in table), None)
+    separator = found.separator if isinstance(found, ColumnConfig) else " "
+    return Role(name, name, kind, separator=separator, unit="text", null_values=data.null_values, settled=True)
+
+
+def _restored_roles(side: TableSide, spec: Mapping[str, Any]) -> dict[str, Role]:
+    if spec["format"] == _FORMAT:
+        return {name: role_from_json(name, saved) for name, saved in spec["columns"][side].items()}
+    kinds: dict[str, Kind] = {one["column"]: _KINDS.get(one["kind"], "numeric") for one in spec[side]}
+    kinds |= {} if side == "context" else {f"{side}_id": "id"}
+    return {name: Role(name, name, kind, unit="text", settled=True) for name, kind in kinds.items()}
+
+
+def _canonical(side: TableSide, role: Role, values: Sequence[object]) -> pa.Array:
+    try:
+        parsed = read_values(values, role)
+    except ColumnTypeError as error:
+        raise InputError(f"{side}.{role.column}: found {error.found}, expected {expected_form(role)}") from None
+    for mask in parsed.bad.values():
+        if mask.any():
+            found = values[int(mask.argmax())]
+            raise InputError(f"{side}.{role.column}: found {found!r}, expected {expected_form(role)}")
+    return parsed.values
 
 
 def _fitted(

@@ -2,7 +2,8 @@
 
 A transform is a frozen value. `fit(config, column)` makes one; `encode(column)` gives embedding rows (`int64`:
 0 padding, 1 out-of-vocabulary or missing) or numbers (`float32`); `rows` and `width` describe the result; `state()` is
-JSON that `restore(state, vocabulary)` takes back. `column` is a plain Arrow array. Encoding never raises on an
+JSON that `restore(state, vocabulary)` takes back. `column` is a plain Arrow array of a canonical type (`KIND_TYPES` of
+`recsys.data.tables`): raw values become canonical in `recsys.data.columns` alone. Encoding never raises on an
 unseen, missing or infinite value; a value of the wrong type raises `DataError`.
 """
 
@@ -400,16 +401,13 @@ def _signed_log(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _strings(column: pa.Array) -> pa.Array:
-    kind = column.type
-    if pa.types.is_large_string(kind):
+    if pa.types.is_large_string(column.type):
         return column
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+    if _is_empty(column):
+        return pa.nulls(len(column), pa.large_string())
+    if not pa.types.is_string(column.type):
         raise _wrong(column, "text")
-    if pa.types.is_floating(kind):
-        # 5.0 and 5 are one category, whichever type the file happened to give the column.
-        text = pc.cast(column, pa.large_string())
-        return pc.replace_substring_regex(text, r"\.0$", "")
-    return pc.cast(column, pa.large_string())
+    return column.cast(pa.large_string())
 
 
 def _lists(column: pa.Array) -> pa.Array:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.errors import InputError
 from recsys.features.batch import Arrays, Codes, QueryBatch
+from recsys.features.catalogue import Catalogue
 from recsys.funnel.parts import FunnelParts
 from recsys.funnel.requests import Request
 
@@ -41,7 +41,9 @@ class QueryEncoder:
 
     def __init__(self, parts: FunnelParts) -> None:
         self._parts = parts
-        self._unknown = {"user": self._encode("user", {}, 1), "context": self._encode("context", {}, 1)}
+        # A table without columns has no length, so one nobody reads gives it.
+        empty = pa.table({"": pa.nulls(1)})
+        self._unknown = {side: dict(parts.encoder.encode(side, empty)) for side in ("user", "context")}
 
     def of_users(
         self,
@@ -60,8 +62,7 @@ class QueryEncoder:
         """The requests as arrays.
 
         Raises:
-            InputError: a feature or context column is not one the bundle reads.
-            DataError: a value has the wrong type.
+            InputError: a feature or context column is not one the bundle reads, or a value does not fit its column.
         """
         users = self._user_codes(requests)
         history, lengths, unknown = self._histories(requests, users)
@@ -71,14 +72,13 @@ class QueryEncoder:
         }
         return EncodedRequests(QueryBatch(history, lengths, features), users, self._blocked(requests), unknown)
 
-    def item_codes(self, item_ids: Sequence[str]) -> Codes:
+    def item_codes(self, item_ids: Sequence[object]) -> Codes:
         """`(n,)` item codes, −1 for an unknown id."""
-        return self._parts.items.encode(list(item_ids))
+        return _codes(self._parts.items, self._parts.encoder.read_ids("item", item_ids))
 
     def _user_codes(self, requests: Sequence[Request]) -> Codes:
-        known = self._parts.users.encode([request.user_id or "" for request in requests])
-        given = np.array([request.user_id is not None for request in requests], dtype=bool)
-        return np.where(given, known, np.int32(-1))
+        ids = self._parts.encoder.read_ids("user", [request.user_id for request in requests])
+        return _codes(self._parts.users, ids)
 
     def _histories(
         self, requests: Sequence[Request], users: Codes
@@ -95,7 +95,7 @@ class QueryEncoder:
     def _history(self, request: Request, user: int) -> tuple[Codes, tuple[str, ...]]:
         if request.history is not None:
             codes = self.item_codes(request.history)
-            strangers = tuple(i for i, code in zip(request.history, codes.tolist(), strict=True) if code < 0)
+            strangers = tuple(str(i) for i, code in zip(request.history, codes.tolist(), strict=True) if code < 0)
             return codes[codes >= 0], strangers
         histories = self._parts.histories
         begin, end = (histories.offsets[user], histories.offsets[user + 1]) if user >= 0 else (0, 0)
@@ -132,36 +132,16 @@ class QueryEncoder:
                 known = ", ".join(self._parts.encoder.columns(side)) or "no columns"
                 raise InputError(f"{side}.{column}: the bundle does not read this column; it reads {known}")
             rows = [row for row, values in enumerate(given) if column in values]
-            encoded = self._encode(side, {column: [given[row][column] for row in rows]}, len(rows))
+            encoded = self._parts.encoder.encode_values(side, column, [given[row][column] for row in rows])
             for name in names:
                 stored[name][rows] = encoded[name]
         return stored
 
-    def _encode(
-        self, side: Literal["user", "context"], columns: Mapping[str, Sequence[object]], count: int
-    ) -> dict[str, _Array]:
-        # The id column gives the table its length when no other column does.
-        table = {"": pa.nulls(count, pa.large_string()), **{n: _column(f"{side}.{n}", v) for n, v in columns.items()}}
-        return dict(self._parts.encoder.encode(side, pa.table(table)))
 
-
-def _column(name: str, values: Sequence[object]) -> pa.Array:
-    """Raw JSON values in the canonical type of their kind: text, list of text, number, or timestamp."""
-    present = [value for value in values if value is not None]
-    try:
-        return pa.array(values, type=_type(present[0]) if present else pa.large_string())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError):
-        raise InputError(
-            f"{name}: {present!r} are not values of one kind; send text, numbers or lists of text"
-        ) from None
-
-
-def _type(value: object) -> pa.DataType:
-    if isinstance(value, list | tuple):
-        return pa.large_list(pa.large_string())
-    if isinstance(value, datetime):
-        return pa.timestamp("us", tz="UTC")
-    return pa.large_string() if isinstance(value, str) else pa.float64()
+def _codes(catalogue: Catalogue, ids: Sequence[str | None]) -> Codes:
+    known = catalogue.encode([one or "" for one in ids])
+    given = np.array([one is not None for one in ids], dtype=bool)
+    return np.where(given, known, np.int32(-1))
 
 
 def _pad(rows: Sequence[Codes]) -> tuple[Codes, NDArray[np.int32]]:

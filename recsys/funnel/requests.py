@@ -13,8 +13,9 @@ class Request:
     Attributes:
         user_id: a known user brings the stored history and features.
         history: the user's item ids, oldest first; replaces the stored history. Unknown ids are ignored and reported.
-        features: columns of the users table; they replace the stored ones, column by column.
-        context: context columns of the interactions table.
+        features: columns of the users table; they replace the stored ones, column by column. A value may come in every
+            form that ingest reads: text, a number, a truth value, a time, a list of these, `None` for a missing one.
+        context: context columns of the interactions table, alike.
         allowed: item ids to choose from; `None` means the whole catalogue.
         blocked: item ids that may not come back.
     """

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.data.columns import Role, Unfit, parse
+from recsys.data.columns import ColumnTypeError, Role, parse
 
 __all__ = ["Form", "Profile", "Unit", "profile", "readable", "separator_of"]
 
@@ -136,7 +136,7 @@ def readable(column: Profile, role: Role) -> NDArray[np.bool_] | None:
     """Which rows ingest would keep if the column played this part, shape (N,); `None` if it cannot play it."""
     try:
         parsed = parse(column.values, role)
-    except (Unfit, pa.ArrowException):
+    except (ColumnTypeError, pa.ArrowException):
         return None
     bad = np.zeros(len(column.values), dtype=np.bool_)
     for mask in parsed.bad.values():
@@ -184,7 +184,7 @@ def _numbers(values: pa.Array, nulls: int) -> Floats | None:
     """The finite numbers, if nearly all values are numbers."""
     try:
         parsed = parse(values, Role("x", "x", "numeric"))
-    except (Unfit, pa.ArrowException):
+    except (ColumnTypeError, pa.ArrowException):
         return None
     bad = sum(int(mask.sum()) for mask in parsed.bad.values())
     if bad > _BAD * (len(values) - nulls):
@@ -241,10 +241,10 @@ def _time(text: pa.Array) -> str | None:
     role = Role("timestamp", "timestamp", "timestamp", unit="text")
     try:
         parsed = parse(some, role)
-    except Unfit:
+    except ColumnTypeError:
         try:
             parsed = parse(text, role)
-        except Unfit as error:
+        except ColumnTypeError as error:
             return str(error)
     except (pa.ArrowException, ValueError, OverflowError):
         return None

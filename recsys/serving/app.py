@@ -17,6 +17,7 @@ from starlette.requests import Request as HttpRequest
 from recsys.bundle.store import resolve
 from recsys.errors import InputError
 from recsys.funnel.runtime import Funnel
+from recsys.serving.document import bundle_document
 from recsys.serving.limits import BodyLimit
 from recsys.serving.schema import RecommendRequest, RecommendResponse
 
@@ -53,6 +54,7 @@ def create_app(path: Path, *, version: int | None = None, max_body_bytes: int = 
     _add_errors(app)
     _add_health(app)
     _add_recommend(app)
+    _add_document(app)
     return app
 
 
@@ -84,6 +86,18 @@ def _add_recommend(app: FastAPI) -> None:
         funnel = _funnel(app)
         response = funnel.recommend([body.to_request()], body.k, explain=body.explain)[0]
         return RecommendResponse.of(response, funnel.manifest.name, funnel.version, explain=body.explain)
+
+
+def _add_document(app: FastAPI) -> None:
+    of_service = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        """The service's document; once a bundle is loaded, with the columns it reads."""
+        funnel: Funnel | None = app.state.funnel
+        document = of_service()
+        return document if funnel is None else bundle_document(document, funnel.parts.encoder)
+
+    app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
 
 
 def _add_health(app: FastAPI) -> None:

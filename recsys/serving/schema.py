@@ -1,9 +1,16 @@
-"""The bodies of `POST /v1/recommend`."""
+"""The bodies of `POST /v1/recommend`.
 
+JSON says less than a table does: it has no dates, one kind of number, and writers that put numbers where ids are text.
+So every JSON type that can stand for an id or a raw value is let through to the readers of `recsys.data.columns`, and
+what never can is refused here.
+"""
+
+import math
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from recsys.funnel.requests import Request, Response
 
@@ -12,11 +19,57 @@ __all__ = ["MAX_HISTORY", "MAX_ID_LENGTH", "MAX_K", "Item", "RecommendRequest", 
 MAX_K = 1000
 MAX_HISTORY = 10_000
 MAX_ID_LENGTH = 512
+MAX_VALUES = 1000
+_EXACT = 2**53
 
-Id = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
+
+def _id(value: object) -> str:
+    """An id as text; the whole number 5 is the id "5"."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_LENGTH or not _is_unicode(value):
+        expected = "an id: text of 1 to {length} characters, or a whole number"
+        raise PydanticCustomError("id", "expected " + expected, {"length": MAX_ID_LENGTH})
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether no half of a surrogate pair stands alone, which JSON can hold and no text."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _value(value: object) -> object:
+    """A raw value of a column; which types fit is known to the column."""
+    if isinstance(value, list):
+        if len(value) > MAX_VALUES:
+            raise PydanticCustomError("value", "expected at most {most} values", {"most": MAX_VALUES})
+        return [_scalar(one) for one in value]
+    return _scalar(value)
+
+
+def _scalar(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("value", "expected a finite number; send null for a missing value")
+    if isinstance(value, list | dict):
+        raise PydanticCustomError("value", "expected text, a number, true, false, null, or a list of these")
+    return value
+
+
+Id = Annotated[
+    str,
+    BeforeValidator(_id),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1, "maxLength": MAX_ID_LENGTH}, {"type": "integer"}]}),
+]
 Ids = Annotated[list[Id], Field(max_length=MAX_HISTORY)]
-Value = str | bool | int | float | Annotated[list[str], Field(max_length=1000)] | None
-Values = Annotated[dict[Id, Value], Field(max_length=256)]
+_SCALARS = [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]
+Value = Annotated[
+    Any,
+    BeforeValidator(_value),
+    WithJsonSchema({"anyOf": [*_SCALARS, {"type": "array", "items": {"anyOf": _SCALARS}}, {"type": "null"}]}),
+]
+Values = Annotated[dict[Annotated[str, Field(max_length=MAX_ID_LENGTH)], Value], Field(max_length=256)]
 
 
 class RecommendRequest(BaseModel):
@@ -31,7 +84,7 @@ class RecommendRequest(BaseModel):
     """Columns of the users table; they replace the stored ones."""
     context: Values = Field(default_factory=dict)
     """Context columns of the interactions table."""
-    k: Annotated[int, Field(ge=1, le=MAX_K)] = 10
+    k: Annotated[int, Field(strict=True, ge=1, le=MAX_K)] = 10
     allowed: Ids | None = None
     """Items to choose from; all of them when left out."""
     blocked: Ids = Field(default_factory=list)

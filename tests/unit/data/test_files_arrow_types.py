@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.data.columns import Role, Unfit, parse
+from recsys.data.columns import ColumnTypeError, Role, parse
 from recsys.data.config import DataConfig, TableConfig
 from recsys.data.files import column_names, read_source
 from recsys.data.files.plain import UnreadableTypeError, plain_array
@@ -126,7 +126,7 @@ def test_every_type_in_parquet_is_parsed_or_refused_by_name(tmp_path, array, exp
         values, problem = None, str(error)
         assert problem.startswith(f"{path}: column x: found the type ")
     for kind in KINDS if values is not None else ():
-        with suppress(Unfit):  # ingest names the column: the next test
+        with suppress(ColumnTypeError):  # ingest names the column: the next test
             assert len(parse(values, Role("x", "x", kind)).values) == 2
 
 

@@ -3,6 +3,7 @@ import hashlib
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recsys.data.config import DataConfig
+from recsys.data.columns import Role, parse
+from recsys.data.config import NULL_VALUES, DataConfig
 from recsys.data.ingest import ingest
 from recsys.data.tables import Dataset
 from recsys.errors import DataError
@@ -273,14 +275,23 @@ def test_a_missing_parquet_column(place):
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("user_id", [1.0], r"column user_id: found the type double, expected ids as text or integers"),
-        ("user_id", [b"\xff"], r"column user_id: found bytes that are not UTF-8, expected ids as text or integers"),
-        ("user_id", [[1]], r"column user_id: found the type list<.*, expected ids as text or integers"),
-        ("rating", [[1.0]], r"column rating: found the type list<.*, expected numbers"),
+        (
+            "user_id",
+            [1.5],
+            r"column user_id: found 1\.5 of type double, expected ids as text or integers \(a float",
+        ),
+        ("user_id", [2.0**53], r"column user_id: found 9007199254740992\.0 of type double, expected ids as text or"),
+        (
+            "user_id",
+            [b"\xff"],
+            r"column user_id: found bytes that are not UTF-8 \(of type binary\), expected ids",
+        ),
+        ("user_id", [[1]], r"column user_id: found the type (large_)?list<.*, expected ids as text or integers"),
+        ("rating", [[1.0]], r"column rating: found the type (large_)?list<.*, expected numbers"),
         ("rating", [datetime(2024, 1, 1)], r"column rating: found the type timestamp.*, expected numbers"),
         ("timestamp", [{"a": 1}], r"column timestamp: found only .*; did you mean timestamp\.a\?"),
         ("device", [{"a": 1}], r"column device: found only .*; did you mean device\.a\?"),
-        ("shown", [[1]], r"column shown: found the type list<.*, expected 0 and 1, or true and false"),
+        ("shown", [[1]], r"column shown: found the type (large_)?list<.*, expected 0 and 1, or true and false"),
     ],
 )
 def test_a_column_of_the_wrong_type_is_named(place, name, values, message):
@@ -395,7 +406,6 @@ def test_parquet_rejects_name_the_row(place):
 
 ODD_IDS = [
     "a b",
-    " lead and trail ",
     'say "hi"',
     "a,b",
     "Ünïcødé",
@@ -404,9 +414,17 @@ ODD_IDS = [
     "🎬🍿",
     "007",
     "1e5",
-    "NA",
-    "nan",
+    "5.50",
+    "nana",
+    "-",
 ]
+
+
+ANY_ID = (
+    st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+    .map(str.strip)
+    .filter(lambda text: text.upper() not in ("", *map(str.upper, NULL_VALUES)) and not text.endswith(".0"))
+)
 
 
 def test_odd_ids_survive(place):
@@ -418,7 +436,7 @@ def test_odd_ids_survive(place):
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ids=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1), min_size=1))
+@given(ids=st.lists(ANY_ID, min_size=1))
 def test_any_text_is_an_id(place, ids):
     quoted = ['"' + name.replace('"', '""') + '"' for name in ids]
     place.write("e.csv", PLAIN + "".join(f"{name},i,1,{n}\n" for n, name in enumerate(quoted)))
@@ -435,11 +453,96 @@ def test_any_text_is_an_id(place, ids):
         (pa.array(["x", "y"]).dictionary_encode(), ["x", "y"]),
         (pa.array(["x", "y"], pa.string_view()), ["x", "y"]),
         (pa.array([b"x", b"y"]), ["x", "y"]),
+        (pa.array([12.0, 2.0**53 - 1]), ["12", str(2**53 - 1)]),
+        (pa.array([12.0, 2.0**24 - 1], pa.float32()), ["12", str(2**24 - 1)]),
+        (pa.array([Decimal("12.00"), Decimal("7.00")]), ["12", "7"]),
+        (
+            pa.array([UUID(int=5).bytes, UUID(int=2**127).bytes], pa.binary(16)),
+            [str(UUID(int=5)), str(UUID(int=2**127))],
+        ),
+        (pa.array([UUID(int=5).bytes, UUID(int=6).bytes], pa.uuid()), [str(UUID(int=5)), str(UUID(int=6))]),
     ],
 )
 def test_ids_of_parquet_become_text_exactly(place, values, expected):
     place.write("e.parquet", pa.table({"user_id": values, "item_id": values, "timestamp": [1, 2]}))
     assert column(place.ingest("e.parquet").interactions, "user_id") == expected
+
+
+NOTHING = ["", " ", "NULL", "null", "\\N", "NaN", "nan", "NA", "n/a", "#N/A", "<NA>", "None", "undefined", " NULL "]
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_what_stands_for_a_missing_id_rejects_its_row_in_every_format(place, format):
+    ids = [*NOTHING, "u", "nil"]
+    rows = {"user_id": ids, "item_id": ["i"] * len(ids), "timestamp": [str(1709210096 + n) for n in range(len(ids))]}
+    if format == "csv":
+        lines = [",".join(row) for row in zip(*rows.values(), strict=True)]
+        place.write("e.csv", "\n".join([",".join(rows), *lines, ""]))
+    else:
+        place.write("e.parquet", pa.table(rows))
+    assert column(place.ingest(f"e.{format}", max_reject_share=1).interactions, "user_id") == ["u", "nil"]
+    assert {row[3] for row in place.rejected()} == {"expected an id"}
+    assert len(place.rejected()) == len(NOTHING)
+
+
+def test_null_values_are_a_setting(place):
+    place.write("e.csv", PLAIN + "none,i,1,1709210096\n,i,1,1709210097\nAnonymous,i,1,1709210098\nu,-,1,1709210099\n")
+    place.write("users.csv", "user_id,job\nu,ANONYMOUS\nnone,-\n")
+    dataset = place.ingest(users={"job": "categorical"}, null_values=["anonymous", "-"], max_reject_share=1)
+    assert column(dataset.interactions, "user_id") == ["none"]
+    assert [row[2] for row in place.rejected()] == [None, "Anonymous", "-"]
+    assert column(dataset.users, "job") == [None, None]
+    assert dataset.columns["user"]["job"]["null_values"] == ["anonymous", "-"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (["12.0", "12", " 12.0 ", "7.00", "-3.0"], ["12", "12", "12", "7", "-3"]),
+        (["12.0", "anonymous", "1e5"], ["12", "anonymous", "1e5"]),  # a word among numbers changes nothing
+        (["1.0", "1.5", "1.50", "2"], ["1.0", "1.5", "1.50", "2"]),  # versions, not numbers turned into floats
+        (["05", "05.0", "0.0", "-0.0", "."], ["05", "05.0", "0", "0", "."]),
+    ],
+)
+def test_a_zero_fraction_is_no_part_of_an_id_unless_others_have_fractions(place, ids, expected):
+    place.write("e.csv", PLAIN + "".join(f"{name},i{n},1,{1709210096 + n}\n" for n, name in enumerate(ids)))
+    assert column(place.ingest().interactions, "user_id") == expected
+
+
+def crowd(**counts):
+    """Rows of 400 users with five events each, and of others with as many as said."""
+    users = [f"u{n % 400}" for n in range(2000)] + [name for name, count in counts.items() for _ in range(count)]
+    return PLAIN + "".join(f"{user},i{n % 97},1,{1709210096 + n}\n" for n, user in enumerate(users))
+
+
+@pytest.mark.parametrize(
+    ("counts", "named"),
+    [
+        ({"unknown": 300}, ["'unknown' has 300 of 2,300 events"]),
+        ({"unknown": 300, "guest": 200}, ["'unknown' has 300 of 2,500", "'guest' has 200 of 2,500"]),
+        ({"unknown": 90}, []),  # under 5 % of the log
+        ({"busy": 300, "busier": 301, "a": 60, "b": 61}, []),  # within 20 times of the next
+        ({}, []),
+    ],
+)
+def test_ids_with_far_more_events_than_any_other_are_named(place, counts, named):
+    place.write("e.csv", crowd(**counts))
+    place.ingest()
+    warnings = place.report.warnings
+    assert len(warnings) == len(named)
+    for words, warning in zip(named, warnings, strict=True):
+        assert words in warning
+        assert "e.csv: column user_id: " in warning
+        assert warning.endswith("if it stands for a missing id, add it to data.null_values")
+
+
+def test_a_log_of_one_user_or_of_few_events_is_not_warned_of(place):
+    place.write("e.csv", PLAIN + "".join(f"u,i{n},1,{1709210096 + n}\n" for n in range(1500)))
+    place.ingest()
+    assert place.report.warnings == ()
+    place.write("e.csv", PLAIN + "".join(f"{'u' if n else 'v'},i{n},1,{1709210096 + n}\n" for n in range(1000)))
+    place.ingest()
+    assert place.report.warnings == ()
 
 
 # --- time ------------------------------------------------------------------------------------------------------------
@@ -503,6 +606,98 @@ def test_one_cell_that_can_only_be_read_one_way_decides_for_the_column(place):
         datetime(2024, 2, 1, tzinfo=UTC),
         datetime(2024, 12, 31, tzinfo=UTC),
     ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["20240229", "20240301"], [datetime(2024, 2, 29, tzinfo=UTC), datetime(2024, 3, 1, tzinfo=UTC)]),
+        (["202402291234"], [datetime(2024, 2, 29, 12, 34, tzinfo=UTC)]),
+        (["20240229123456", "20240229123457.0"], [datetime(2024, 2, 29, 12, 34, s, tzinfo=UTC) for s in (56, 57)]),
+    ],
+)
+@pytest.mark.parametrize("type_", [pa.large_string(), pa.int64(), pa.float64()])
+def test_dates_written_as_one_number_are_dates(place, cells, expected, type_):
+    values = pa.array(cells) if type_ == pa.large_string() else pa.array([int(float(c)) for c in cells]).cast(type_)
+    n = len(cells)
+    place.write("e.parquet", pa.table({"user_id": ["u"] * n, "item_id": list("ab")[:n], "timestamp": values}))
+    assert column(place.ingest("e.parquet").interactions, "timestamp") == expected
+
+
+@pytest.mark.parametrize(
+    ("cells", "looks"),
+    [
+        (["45254", "45255.5"], r"found 45254\.8, which looks like the date 2023-11-24 as a spreadsheet counts days"),
+        (["2019", "2020"], r"found 2020, which looks like a year, expected a date"),
+        (
+            ["20231124172544123"],
+            r"found 20231124172544124, which would .*the year 2611 as microseconds.*timestamp_unit",
+        ),
+        (["9000000000"], r"found 9000000000, which would be the year 2255 as seconds, the year 1970 as milliseconds"),
+        (["20231340", "20231341"], None),  # no dates either: a clock of its own
+    ],
+)
+def test_numbers_that_are_no_times_are_refused_with_what_they_look_like(place, cells, looks):
+    if looks is None:
+        assert times_of(place, cells) == [seconds(int(cell)) for cell in cells]
+        return
+    with pytest.raises(DataError, match=r"e\.csv: column timestamp: " + looks):
+        times_of(place, cells)
+
+
+@pytest.mark.parametrize(
+    ("unit", "cell", "expected"),
+    [
+        ("excel", "45254", datetime(2023, 11, 24, tzinfo=UTC)),
+        ("excel", "45254.5", datetime(2023, 11, 24, 12, tzinfo=UTC)),
+        ("excel", "45254.726203703704", datetime(2023, 11, 24, 17, 25, 44, tzinfo=UTC)),
+        ("yyyymmdd", "19300101", datetime(1930, 1, 1, tzinfo=UTC)),
+        ("yyyymmddhhmm", "193001010102", datetime(1930, 1, 1, 1, 2, tzinfo=UTC)),
+        ("yyyymmddhhmmss", "19300101010203", datetime(1930, 1, 1, 1, 2, 3, tzinfo=UTC)),
+    ],
+)
+def test_units_of_dates_as_numbers(place, unit, cell, expected):
+    bad = "20240230" if unit.startswith("yyyy") else "-1"
+    assert times_of(place, [cell, bad, "2024-02-29"], timestamp_unit=unit) == [
+        expected,
+        datetime(2024, 2, 29, tzinfo=UTC),
+    ]
+    assert [row[2] for row in place.rejected()] == [bad]
+
+
+@settings(max_examples=60, deadline=None)
+@given(moment=st.datetimes(datetime(1971, 1, 1), datetime(2100, 12, 31), timezones=st.just(UTC)))
+def test_every_day_of_our_time_is_told_from_a_count(moment):
+    """The calendar of Python is the judge."""
+    moment = moment.replace(microsecond=0)
+    for unit, form in {"yyyymmdd": "%Y%m%d", "yyyymmddhhmm": "%Y%m%d%H%M", "yyyymmddhhmmss": "%Y%m%d%H%M%S"}.items():
+        parsed = parse(pa.array([int(moment.strftime(form))]), Role("t", "t", "timestamp"))
+        assert parsed.role.unit == unit
+        assert parsed.values.to_pylist() == [datetime.strptime(moment.strftime(form), form).replace(tzinfo=UTC)]
+    ticks = int(moment.timestamp())
+    for unit, scale in {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}.items():
+        parsed = parse(pa.array([ticks * scale]), Role("t", "t", "timestamp"))
+        assert parsed.values.to_pylist() == [moment]
+        assert parsed.role.unit == unit
+
+
+def test_a_guessed_unit_refuses_rows_outside_our_time_and_a_told_one_believes_them(place):
+    cells = ["1709210096", "0", "32503680000", "-5", "1709210097"]
+    assert times_of(place, cells) == [seconds(1709210096), seconds(1709210097)]
+    assert [row[2:] for row in place.rejected()] == [
+        (cell, "expected seconds since 1970, the unit of this column") for cell in ("0", "32503680000", "-5")
+    ]
+    assert len(times_of(place, cells, timestamp_unit="s")) == 5
+
+
+def test_a_feature_may_be_of_any_time_but_not_of_another_unit(place):
+    place.write("e.csv", PLAIN + "u,i,1,1709210096\n")
+    place.write("items.csv", "item_id,out\na,-1262304000\nb,946684800\nc,0\nd,20240229\ne,946684800000\nf,1000000000\n")
+    items = place.ingest(items={"columns": {"out": "timestamp"}}, max_reject_share=1).items
+    assert column(items, "out") == [seconds(-1262304000), seconds(946684800), seconds(0), seconds(1000000000)]
+    place.write("items.csv", "item_id,out\na,45254\nb,45255\n")
+    items = place.ingest(items={"columns": {"out": {"kind": "timestamp", "unit": "excel"}}}).items
+    assert column(items, "out")[0] == datetime(2023, 11, 24, tzinfo=UTC)
 
 
 def test_the_unit_holds_for_the_whole_column_and_odd_rows_are_rejected(place):
@@ -672,7 +867,7 @@ def test_user_features_in_canonical_types(events):
     users = events.ingest(users=kinds).users
     assert column(users, "user_id") == ["u", "v", "w", "x", "y"]
     assert column(users, "age") == [31.0, None, None, 15.0, None]
-    assert column(users, "job") == ["doctor", None, "NA", " nurse ", "n"]
+    assert column(users, "job") == ["doctor", None, None, "nurse", "n"]
     assert column(users, "about") == ["likes, commas", None, "x", "y", "y"]
     assert column(users, "joined")[:3] == [
         datetime(2024, 2, 29, tzinfo=UTC),

@@ -170,7 +170,7 @@ def test_damage_is_noticed(encoder, tmp_path, damage):
         case "drop vocabulary":
             (tmp_path / "item-0.parquet").unlink()
         case "other format":
-            spec.write_text(spec.read_text().replace('"format": 1', '"format": 9'))
+            spec.write_text(spec.read_text().replace('"format": 2', '"format": 9'))
         case "corrupt vocabulary":
             (tmp_path / "item-0.parquet").write_bytes(b"PAR1")
     with pytest.raises(ArtifactError, match=str(tmp_path)):

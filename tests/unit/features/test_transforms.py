@@ -88,9 +88,11 @@ def test_rare_categories_have_no_row():
     assert transform.rows == 3
 
 
-def test_whole_numbers_are_the_same_category_in_any_type():
-    transform = fitted(pa.array([5.0, 7.5]), kind="categorical")
-    assert transform.encode(pa.array([5])).tolist() == transform.encode(texts("5")).tolist() == [2]
+@pytest.mark.parametrize("raw", [[5.0], [5], [True]])
+def test_raw_values_are_not_read_here(raw):
+    """There is one place where raw values become canonical: `recsys.data.columns`."""
+    with pytest.raises(DataError, match=r"found .*, expected text"):
+        fitted(texts("5"), kind="categorical").encode(pa.array(raw))
 
 
 def test_multi_valued_rows_are_cut_and_padded():

@@ -15,7 +15,7 @@ from recsys.bundle.format import (
     write_manifest,
     write_provenance,
 )
-from recsys.errors import BundleError, DataError, InputError
+from recsys.errors import BundleError, InputError
 from recsys.features.assemble import Assembler
 from recsys.funnel.candidates import CandidateGenerator
 from recsys.funnel.match_features import MatchFeatures
@@ -254,10 +254,37 @@ def test_an_unknown_column_is_named(funnel):
 
 
 def test_a_value_of_the_wrong_type_is_named(funnel):
-    with pytest.raises((InputError, DataError), match="age"):
+    message = r"user\.age: found 'old', expected a number, such as 12\.5"
+    with pytest.raises(InputError, match=message):
         funnel.recommend([Request(features={"age": "old"})], 1)
-    with pytest.raises(InputError, match=r"user\.age: .* are not values of one kind"):
+    with pytest.raises(InputError, match=message):
         funnel.recommend([Request(features={"age": 1.0}), Request(features={"age": "old"})], 1)
+    with pytest.raises(InputError, match=r"user\.city: found \['Köln'\], expected text, a whole number, true or false"):
+        funnel.recommend([Request(features={"city": ["Köln"]})], 1)
+
+
+def test_one_batch_may_hold_a_value_in_several_types(funnel):
+    """Each is read as it would be alone."""
+    requests = [Request(user_id="u3", features={"age": age}) for age in (31, 31.0, "31", " 31.0 ", "3.1e1")]
+    first, *others = funnel.recommend(requests, 5)
+    for other in others:
+        assert_same(first, other)
+    assert [i.score for i in funnel.recommend([Request(user_id="u3", features={"age": 60})], 5)[0].items] != [
+        i.score for i in first.items
+    ]
+
+
+@pytest.mark.parametrize("name", ["u3", " u3 "])
+def test_ids_are_trimmed_as_ingest_trims_them(funnel, name):
+    answer = funnel.recommend([Request(user_id=name, history=[" i1 ", "nowhere"], blocked=["i0 "])], 5)[0]
+    assert answer.known_user
+    assert answer.unknown_items == ("nowhere",)
+    assert_same(answer, funnel.recommend([Request(user_id="u3", history=["i1"], blocked=["i0"])], 5)[0])
+
+
+@pytest.mark.parametrize("name", ["", "NULL", "\\N", " nan "])
+def test_what_stands_for_no_id_is_no_user(funnel, name):
+    assert not funnel.recommend([Request(user_id=name)], 1)[0].known_user
 
 
 def test_without_ranker_the_fused_order_is_the_answer(tiny_parts, tiny_info, tmp_path):

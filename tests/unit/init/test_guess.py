@@ -159,7 +159,7 @@ def test_exposure_and_propensity():
         ("same", ["x"] * ROWS, "every row says the same (x)"),
         ("note", [f"note {n}" for n in range(ROWS)], "different in every row"),
         ("event_type", ["view", "buy"] * (ROWS // 2), "says what happened, which is not known beforehand"),
-        ("clicked", ["True", "False"] * (ROWS // 2), "a label is a number: write 0 and 1, not True"),
+        ("clicked", ["yes", "no"] * (ROWS // 2), "a label is a number: write 0 and 1, not yes"),
         (
             "stars",
             ["" if n % 9 == 0 else n % 5 for n in range(ROWS)],

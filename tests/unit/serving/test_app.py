@@ -64,7 +64,25 @@ def test_unknown_items_are_reported(client):
         ({"k": "many"}, "k: "),
         ({"usr_id": "u1"}, "usr_id: Extra inputs are not permitted"),
         ({"user_id": "x" * 513}, "user_id: "),
-        ({"user_id": 7}, "user_id: "),
+        ({"user_id": True}, "user_id: expected an id: text of 1 to 512 characters, or a whole number"),
+        ({"user_id": 7.5}, "user_id: expected an id"),
+        ({"user_id": ""}, "user_id: expected an id"),
+        ({"user_id": ["u1"]}, "user_id: expected an id"),
+        ({"user_id": "\ud800"}, "user_id: expected an id"),
+        ({"history": ["i1", True]}, "history.1: expected an id"),
+        ({"k": True}, "k: "),
+        ({"k": 3.0}, "k: "),
+        ({"features": {"age": float("nan")}}, "features.age: expected a finite number; send null for a missing value"),
+        ({"features": {"age": float("-inf")}}, "features.age: expected a finite number"),
+        ({"features": {"age": [float("inf")]}}, "features.age: expected a finite number"),
+        (
+            {"context": {"hour": {"a": 1}}},
+            "context.hour: expected text, a number, true, false, null, or a list",
+        ),
+        ({"features": {"age": "old"}}, "user.age: found 'old', expected a number, such as 12.5"),
+        ({"features": {"age": [30]}}, "user.age: found [30], expected a number, such as 12.5"),
+        ({"features": {"city": ["Köln"]}}, "user.city: found ['Köln'], expected text, a whole number, true or false"),
+        ({"features": {"city": ["x"] * 1001}}, "features.city: expected at most 1000 values"),
         ({"history": ["i1"] * 10_001}, "history: "),
         ({"history": ["x" * 513]}, "history.0: "),
         ({"history": "i1"}, "history: "),
@@ -74,10 +92,18 @@ def test_unknown_items_are_reported(client):
     ],
 )
 def test_a_body_that_breaks_a_rule_is_422_and_named(client, body, where):
-    answer = client.post("/v1/recommend", json=body)
+    # NaN and Infinity are no JSON, and yet written by Python and read by most.
+    answer = client.post("/v1/recommend", content=json.dumps(body), headers={"content-type": "application/json"})
     assert answer.status_code == 422
     assert answer.json().keys() == {"error"}
     assert answer.json()["error"].startswith(where)
+
+
+@pytest.mark.parametrize("name", ["u3", " u3 "])
+def test_a_whole_number_is_an_id(client, name):
+    body = client.post("/v1/recommend", json={"user_id": name, "history": ["i1", 7, 8.0, 2**70]}).json()
+    assert body["known_user"] is True
+    assert body["unknown_items"] == ["7", "8", str(2**70)]
 
 
 def test_a_body_that_is_no_json_is_400(client):
