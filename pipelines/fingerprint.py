@@ -16,7 +16,7 @@ MISSING = "missing"
 """Stands for the hash of a file that is not there: the stage itself says best what is wrong with that."""
 _SHOWN = 3
 _RACY_NS = 2_000_000_000
-"""A file changed this recently may change again without a new modification time; its hash is not remembered."""
+"""A file changed this recently may change again without new times; its hash is not remembered."""
 
 
 def hash_file(path: Path) -> str:
@@ -26,7 +26,13 @@ def hash_file(path: Path) -> str:
 
 
 class FileHashes:
-    """Content hashes of outside files, remembered by size and modification time."""
+    """Content hashes of outside files, remembered by size, times of modification and status change, and inode.
+
+    Programs can set the modification time of a file (`cp -p`, `rsync -t`, `tar`); the time of status change is set by
+    the kernel, and another file at the same path has another inode. A file system that does not keep these numbers
+    between mounts costs another hash, nothing else. One without a time of status change (FAT, some network mounts) does
+    not tell a file that is changed in place and given its old modification time.
+    """
 
     def __init__(self, memory: Path) -> None:
         self._memory = memory
@@ -53,17 +59,22 @@ class FileHashes:
     def _hash(self, path: Path) -> str:
         if not path.is_file():
             return MISSING
-        stat = path.stat()
-        stamp = [stat.st_size, stat.st_mtime_ns]
+        before = path.stat()
+        stamp = _stamp(before)
         name = str(path.resolve())
         known = self._known.get(name)
-        if isinstance(known, list) and known[:2] == stamp and len(known) == 3:
-            return str(known[2])
+        if isinstance(known, list) and known[:-1] == stamp:
+            return str(known[-1])
         digest = hash_file(path)
-        if time.time_ns() - stat.st_mtime_ns > _RACY_NS:
+        # A file that changes while it is read has a hash of neither state.
+        if _stamp(path.stat()) == stamp and time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) > _RACY_NS:
             self._known[name] = [*stamp, digest]
             self._changed = True
         return digest
+
+
+def _stamp(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
 
 
 def _files(path: Path) -> Iterator[Path]:

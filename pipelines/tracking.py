@@ -18,8 +18,6 @@ from recsys.tracking.registry import make_tracker
 
 __all__ = ["TrackingObserver", "flat", "git_revision"]
 
-_TAG_LENGTH = 5000
-"""Characters that every tracker takes for the value of a tag."""
 _REPORTS = ("report.html", "report.txt", "metrics.json")
 
 
@@ -123,7 +121,7 @@ class TrackingObserver(Observer):
     def _end_stage(self, status: EndStatus) -> None:
         assert self._stage is not None
         if self._said:
-            self._stage.tags({"messages": "\n".join(self._said)[:_TAG_LENGTH]})
+            self._stage.tags({"messages": "\n".join(self._said)})
         self._stage.end(status)
         self._stage = None
 

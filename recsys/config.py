@@ -78,10 +78,42 @@ class Config(Settings):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
+        # What is set stays; only defaults follow other settings, before anybody has read them.
+        self.__dict__.update(_settled_defaults(self))
         problems = [problem for check in _CHECKS for problem in check(self)]
         if problems:
             raise Problems(problems)
         return self
+
+
+def _settled_defaults(config: Config) -> dict[str, object]:
+    """The sections whose defaults depend on other sections, with the defaults that hold here."""
+    named = config.features.item
+    fields = {} if named is None or "item_id" in named else {"fields": ()}
+    history = config.features.history.with_defaults(fields)
+    facts = _log_facts(config)
+    return {
+        "features": config.features.model_copy(update={"history": history}),
+        "routes": {name: route.for_log(facts) for name, route in config.routes.items()},
+        **_settled_depths(config),
+    }
+
+
+def _settled_depths(config: Config) -> dict[str, object]:
+    """Lists as long as the metrics that are named, or metrics of lists as long as those that are named."""
+    fusion, evaluation = config.fusion, config.evaluation
+    weights = {"weights": "equal"} if _share(config, "rank") == 0 else {}
+    if "ks" in evaluation.model_fields_set:
+        longest = max(evaluation.ks, default=0)
+        depths = {name: max(longest, getattr(fusion, name)) for name in _DEPTHS}
+        return {"fusion": fusion.with_defaults({**weights, **depths}), "evaluation": evaluation}
+    shortest = min(getattr(fusion, name) for name in _DEPTHS)
+    ks = tuple(k for k in evaluation.ks if k <= shortest) or (shortest,)
+    return {"fusion": fusion.with_defaults(weights), "evaluation": evaluation.with_defaults({"ks": ks})}
+
+
+_DEPTHS = ("per_route", "candidates")
+"""Settings of the fusion that say how long lists are."""
 
 
 def _check_roles(config: Config) -> Iterator[Problem]:
@@ -128,10 +160,14 @@ def _share(config: Config, window: Literal["rank", "valid", "test"]) -> float:
 
 
 def _check_routes(config: Config) -> Iterator[Problem]:
-    facts = LogFacts(config.data.order != "none", _timeless(config), _inputs(config), _columns(config))
+    facts = _log_facts(config)
     for name, route in config.routes.items():
         for problem in route.problems(facts):
             yield problem.below("routes", name)
+
+
+def _log_facts(config: Config) -> LogFacts:
+    return LogFacts(config.data.order != "none", _timeless(config), _inputs(config), _columns(config))
 
 
 def _timeless(config: Config) -> str:
@@ -166,7 +202,7 @@ def _check_weights(weights: Mapping[str, float], routes: Mapping[str, RouteConfi
 def _check_depths(config: Config) -> Iterator[Problem]:
     """A metric at k of a list that cannot be k long would be reported too low."""
     longest = max(config.evaluation.ks, default=0)
-    for setting in ("per_route", "candidates"):
+    for setting in _DEPTHS:
         depth = getattr(config.fusion, setting)
         if depth < longest:
             yield Problem(
@@ -248,8 +284,12 @@ def _check_samples(config: Config) -> Iterator[Problem]:
         what = "found 0, but a ranker is trained until the valid window says to stop; give it a share"
         yield Problem(what, at=("split", "valid"))
     if isinstance(config.ranking.model, SequenceSettings) and not config.features.history.fields:
-        what = "which compares past items with the candidate, but features.history.fields is empty; name item_id there"
-        yield Problem(f"found {config.ranking.model.kind}, {what}", at=("ranking", "model", "kind"))
+        lacking = "features.history.fields is empty; name item_id there"
+        if "fields" not in config.features.history.model_fields_set:
+            lacking = "features.item has no item_id; add it, or name other features of the item in "
+            lacking += "features.history.fields"
+        what = f"found {config.ranking.model.kind}, which compares past items with the candidate, but {lacking}"
+        yield Problem(what, at=("ranking", "model", "kind"))
     for where, loss in _losses(config.ranking):
         groups = needing_groups(loss)
         if groups and samples.kind == "events" and config.data.interactions.request_id is None:
@@ -423,7 +463,7 @@ def _check_each_task(config: Config, ranking: RankingConfig) -> Iterator[Problem
             yield Problem(
                 "found mse with a score above 0: lists are ordered by a product of probabilities, and scores of mse "
                 "are no log-odds; expected score: 0, or bce",
-                at=(*at, name, "loss"),
+                at=("ranking", "loss") if task.loss is None else (*at, name, "loss"),
             )
     if ranking.tasks and not scoring:
         yield Problem("every score is 0, so all candidates would score alike; expected one above 0", at=at)

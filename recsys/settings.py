@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
 from pydantic.json_schema import JsonSchemaValue
@@ -47,6 +47,15 @@ class Settings(BaseModel):
             if name in properties:
                 properties[name].setdefault("description", text)
         return schema
+
+    def with_defaults(self, values: Mapping[str, object]) -> Self:
+        """The same with other defaults: what was not set takes these values, and still counts as not set."""
+        changed = {name: value for name, value in values.items() if name not in self.model_fields_set}
+        if all(getattr(self, name) == value for name, value in changed.items()):
+            return self
+        copy = self.model_copy(update=changed)
+        copy.model_fields_set.difference_update(changed)
+        return copy
 
 
 def _field_docstrings(model: type) -> dict[str, str]:
@@ -174,7 +183,27 @@ class _Draft:
         depth = next(n for n in range(len(problem.at), -1, -1) if problem.at[:n] in self.places)
         place, path = self.places[problem.at[:depth]], dotted(problem.at)
         said = not path or place == f"--set {path}"
-        return f"{place}: {problem.what}" if said else f"{place}: {path}: {problem.what}"
+        what = f"{problem.what}{self._default_note(problem)}"
+        return f"{place}: {what}" if said else f"{place}: {path}: {what}"
+
+    def _default_note(self, problem: Problem) -> str:
+        """Says of what was found that nobody wrote it; nothing where somebody did, or nothing was found."""
+        unset = _first_unset(self.value, problem.at)
+        if not unset or not problem.what.startswith("found "):
+            return ""
+        return f" ({dotted(unset)} is not set: this is about its default)"
+
+
+def _first_unset(data: object, path: KeyPath) -> KeyPath:
+    """The beginning of a path up to the first key that is not there; empty where all are."""
+    node: Any = data
+    for depth, key in enumerate(path, start=1):
+        try:
+            node = node[key]
+        except (KeyError, IndexError, TypeError):
+            # A word or a number stands for what is written out below it.
+            return path[:depth] if isinstance(node, dict | None) else ()
+    return ()
 
 
 def _step(node: object, key: str, where: str, path: KeyPath) -> str | int:

@@ -17,7 +17,8 @@ class EvaluationConfig(Settings):
         50,
         100,
     )
-    """List lengths; 10 is always among them."""
+    """List lengths; 10 is always among them. Default with a smaller `fusion.per_route` or `fusion.candidates`: those of
+    the default that are not above it, or it alone."""
     bootstrap: PositiveInt = 1000
     """Resamples behind a confidence interval."""
     oracle: str | None = None

@@ -136,11 +136,12 @@ class FusionConfig(Settings):
     scale: Literal["range", "deviation"] = "range"
     """With `weighted_sum`: a list's scores count from its lowest up, in parts of its range or of its deviation."""
     weights: Literal["fitted", "equal"] | dict[str, Weight] = "fitted"
-    """`fitted`: chosen on the rank window (8,192 of its requests) to maximise NDCG@10 of the fused list."""
+    """`fitted`: chosen on the rank window (8,192 of its requests) to maximise NDCG@10 of the fused list. Default where
+    `split.rank` is 0: `equal`."""
     per_route: PositiveInt = 200
-    """Items asked of each route."""
+    """Items asked of each route. Default with larger `evaluation.ks`: the largest of them."""
     candidates: PositiveInt = 200
-    """Items kept for the ranker."""
+    """Items kept for the ranker. Default with larger `evaluation.ks`: the largest of them."""
 
     def settled(self, weights: dict[str, float]) -> FusionSpec:
         """The same with these weights, as a bundle keeps it."""

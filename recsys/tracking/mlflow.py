@@ -74,9 +74,10 @@ class MlflowTracker:
         if self._journal is None:
             self._journal = Journal.begin(self._spool)
         parent = self._open[-1].position if nested and self._open else None
-        entry = {"do": "start", "name": name, "tags": {**_about(), **(tags or {})}, "parent": parent, "at": _now()}
+        entry = {"do": "start", "name": name, "tags": _about(), "parent": parent, "at": _now()}
         run = MlflowRun(self, self._tell(f"run {name}", entry))
         self._open.append(run)
+        run.tags(tags or {})
         run.params(params or {})
         return run
 
@@ -197,7 +198,8 @@ class MlflowRun:
 
     def tags(self, values: Mapping[str, str]) -> None:
         """See `Run.tags`."""
-        self._tracker.tell(self, "tags", {"do": "tags", "values": {name: str(v) for name, v in values.items()}})
+        if values:
+            self._tracker.tell(self, "tags", {"do": "tags", "values": {name: str(v) for name, v in values.items()}})
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """See `Run.artifact`."""

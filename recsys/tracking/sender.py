@@ -4,24 +4,25 @@ mlflow takes seconds to import, so it is imported when the first entry is sent. 
 fluent interface keeps the current run in a global, where two runs of one process meet.
 """
 
+import json
 import logging
 import os
-import re
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from filelock import FileLock
 
 from recsys.tracking.base import EndStatus
 from recsys.tracking.journal import Journal
+from recsys.tracking.keys import MAX_KEY, key_of
 
-__all__ = ["Sender", "connect", "is_server", "quiet", "refused"]
+__all__ = ["RefusedKeys", "Sender", "connect", "is_server", "quiet", "refused"]
 
 # Read by mlflow when it is imported, here and in the process of the UI. Its own seven retries keep a run waiting for
 # minutes; its server would start seven more processes for jobs that are never sent.
@@ -33,8 +34,13 @@ for _setting, _value in {
 }.items():
     os.environ.setdefault(_setting, _value)
 
-_ILLEGAL = re.compile(r"[^\w\-. :/]")
-_MAX_KEY, _MAX_VALUE, _MAX_TAG = 250, 6000, 8000
+_Kind = Literal["params", "tags", "metrics"]
+_LONGEST: dict[_Kind, int] = {"params": 6000, "tags": 5000}
+"""Characters of a value that MLflow takes; of a tag some versions take more."""
+_WHOLE = "whole"
+"""Folder of a run's artifacts with the values that were cut or refused."""
+_NAMED = 3
+"""Refused keys that a message names."""
 _BATCH = 100
 _SQLITE = "sqlite:///"
 _PATIENCE = 5.0
@@ -46,12 +52,25 @@ _REFUSALS = {
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
 }
-_CUT = " … (cut)"
 _KIND = {"mlflow.experimentKind": "custom_model_development"}
 """Opens the UI's pages on runs and metrics rather than those on language models."""
 _MODEL = "model"
 _BUNDLE = "bundle"
 _STATUS: dict[EndStatus, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
+
+
+class RefusedKeys(Exception):  # noqa: N818  MLflow's refusals, gathered
+    """MLflow took all of an entry but some of its keys.
+
+    Args:
+        refusals: why, by name.
+        total: names of the entry.
+    """
+
+    def __init__(self, refusals: Mapping[str, Exception], total: int) -> None:
+        first = next(iter(refusals.values()))
+        some = ", ".join(list(refusals)[:_NAMED]) + (", …" if len(refusals) > _NAMED else "")
+        super().__init__(f"{len(refusals)} of {total} refused: {some}: {first}")
 
 
 class Sender:
@@ -69,13 +88,10 @@ class Sender:
             return
         run_id = journal.answers[entry["run"]]
         match entry["do"]:
-            case "params":
-                self._params(run_id, entry["values"])
+            case "params" | "tags" as kind:
+                self._texts(run_id, kind, entry["values"], f"{_WHOLE}/{kind}-{position}.json")
             case "metrics":
                 self._metrics(run_id, entry)
-            case "tags":
-                for name, value in _words(entry["values"]).items():
-                    self._client.set_tag(run_id, name, value)
             case "artifact":
                 path = journal.file(position)
                 send = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
@@ -113,24 +129,52 @@ class Sender:
 
     def _start(self, journal: Journal, entry: Mapping[str, Any]) -> str:
         parent = {} if entry["parent"] is None else {"mlflow.parentRunId": journal.answers[entry["parent"]]}
-        tags = _words({**entry["tags"], **parent})
-        made = self._client.create_run(self._experiment_id, entry["at"], tags, entry["name"])
+        made = self._client.create_run(self._experiment_id, entry["at"], {**entry["tags"], **parent}, entry["name"])
         return str(made.info.run_id)
 
-    def _params(self, run_id: str, values: Mapping[str, str]) -> None:
-        from mlflow.entities import Param
+    def _texts(self, run_id: str, kind: Literal["params", "tags"], values: Mapping[str, str], whole: str) -> None:
+        from mlflow.entities import Param, RunTag
 
-        items = [Param(_name(name), _cut(value, _MAX_VALUE)) for name, value in values.items()]
-        for start in range(0, len(items), _BATCH):
-            self._client.log_batch(run_id, params=items[start : start + _BATCH])
+        make, longest = Param if kind == "params" else RunTag, _LONGEST[kind]
+        items = {name: make(key_of(name), _cut(value, longest, whole)) for name, value in values.items()}
+        refusals = self._log(run_id, kind, items)
+        lost = {name: value for name, value in values.items() if name in refusals or _is_cut(name, value, longest)}
+        if lost:
+            self._client.log_text(run_id, json.dumps(lost, ensure_ascii=False, indent=1), whole)
+        if refusals:
+            raise RefusedKeys(refusals, len(items))
 
     def _metrics(self, run_id: str, entry: Mapping[str, Any]) -> None:
         from mlflow.entities import Metric
 
         values = entry["values"].items()
-        items = [Metric(_name(name), float(value), entry["at"], entry["step"]) for name, value in values]
-        for start in range(0, len(items), _BATCH):
-            self._client.log_batch(run_id, metrics=items[start : start + _BATCH])
+        items = {name: Metric(key_of(name), float(value), entry["at"], entry["step"]) for name, value in values}
+        refusals = self._log(run_id, "metrics", items)
+        if refusals:
+            raise RefusedKeys(refusals, len(items))
+
+    def _log(self, run_id: str, kind: _Kind, items: Mapping[str, object]) -> dict[str, Exception]:
+        """Sends entities by name, together where MLflow takes them so, else one by one; returns those it refused."""
+        refusals: dict[str, Exception] = {}
+        names = list(items)
+        for some in (names[start : start + _BATCH] for start in range(0, len(names), _BATCH)):
+            if self._refusal(run_id, kind, [items[name] for name in some]) is None:
+                continue
+            for name in some:
+                refusal = self._refusal(run_id, kind, [items[name]])
+                if refusal is not None:
+                    refusals[name] = refusal
+        return refusals
+
+    def _refusal(self, run_id: str, kind: _Kind, entities: Sequence[object]) -> Exception | None:
+        """Sends entities; returns why MLflow refused them, and raises what may pass."""
+        try:
+            self._client.log_batch(run_id, **{kind: entities})
+        except Exception as error:
+            if refused(error):
+                return error
+            raise
+        return None
 
     def _model(self, run_id: str, entry: Mapping[str, Any], folder: Path) -> str:
         self._client.log_artifacts(run_id, str(folder), f"{_MODEL}/{_BUNDLE}")
@@ -138,7 +182,7 @@ class Sender:
         self._client.log_text(run_id, _mlmodel(run_id), f"{_MODEL}/MLmodel")
         self._make_model(entry["name"])
         source = f"{self._client.get_run(run_id).info.artifact_uri}/{_MODEL}"
-        version = self._client.create_model_version(entry["name"], source, run_id=run_id, tags=_words(entry["tags"]))
+        version = self._client.create_model_version(entry["name"], source, run_id=run_id, tags=entry["tags"])
         return str(version.version)
 
     def _make_model(self, name: str) -> None:
@@ -192,7 +236,7 @@ def refused(error: Exception) -> bool:
 
     if isinstance(error, MlflowException):
         return error.error_code in _REFUSALS
-    return isinstance(error, FileNotFoundError | KeyError)
+    return isinstance(error, FileNotFoundError | KeyError | RefusedKeys)
 
 
 def is_server(uri: str) -> bool:
@@ -227,14 +271,11 @@ def _mlmodel(run_id: str) -> str:
     return str(yaml.safe_dump(model))
 
 
-def _name(text: str) -> str:
-    """A name that MLflow takes: `funnel/ndcg@10` is `funnel/ndcg_at_10` there."""
-    return _ILLEGAL.sub("_", text.replace("@", "_at_"))[:_MAX_KEY]
+def _is_cut(name: str, value: str, longest: int) -> bool:
+    return len(value) > longest or len(key_of(name)) == MAX_KEY
 
 
-def _words(tags: Mapping[str, str]) -> dict[str, str]:
-    return {_name(name): _cut(str(value), _MAX_TAG) for name, value in tags.items()}
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - len(_CUT)] + _CUT
+def _cut(text: str, length: int, whole: str) -> str:
+    """The text, or its beginning and where the whole of it is."""
+    end = f" … (cut; see artifact {whole})"
+    return text if len(text) <= length else text[: length - len(end)] + end

@@ -1,15 +1,17 @@
 """The graph: what runs, what is reused and why, without an orchestrator, on three rows."""
 
+import hashlib
 import json
 import os
 import shutil
 import threading
+import time
 from dataclasses import replace
 
 import pytest
 
-from pipelines import sources
-from pipelines.fingerprint import FileHashes
+from pipelines import fingerprint, sources
+from pipelines.fingerprint import FileHashes, hash_file
 from pipelines.garbage import collect
 from pipelines.graph import Observer, Observers, execute, plan, select
 from pipelines.sources import Sources
@@ -516,31 +518,73 @@ def test_several_observers_hear_the_same(stages, workspace):
     assert len(one.ran) == 4
 
 
-def test_file_hashes_are_remembered_by_size_and_time(tmp_path):
-    path, memory = tmp_path / "a.bin", tmp_path / "deep" / "files.json"
+@pytest.fixture
+def remembered(tmp_path, monkeypatch):
+    """A file whose hash is remembered, and a function that gives the hash and says whether the file was read for it."""
+    # The time of status change cannot be set, so the limit moves instead of the file's age.
+    monkeypatch.setattr(fingerprint, "_RACY_NS", -1)
+    path, memory, read = tmp_path / "a.bin", tmp_path / "deep" / "files.json", []
+
+    def counted(file):
+        read.append(file)
+        return hash_file(file)
+
+    def digest():
+        read.clear()
+        hashes = FileHashes(memory)
+        found = hashes.of([path])[str(path)]
+        hashes.save()
+        return found, bool(read)
+
+    monkeypatch.setattr(fingerprint, "hash_file", counted)
     path.write_bytes(b"one")
-    old = path.stat().st_mtime_ns - 10**11
-    os.utime(path, ns=(old, old))
-    hashes = FileHashes(memory)
-    first = hashes.of([path])[str(path)]
-    hashes.save()
-    # Same size, same time: the memory answers, which shows that the file is not read again.
+    assert digest() == (hashlib.sha256(b"one").hexdigest(), True)
+    return path, memory, digest
+
+
+def test_a_file_that_did_not_change_is_not_read_again(remembered):
+    _, _, digest = remembered
+    assert digest() == (hashlib.sha256(b"one").hexdigest(), False)
+
+
+def test_a_file_changed_in_place_with_the_same_size_and_modification_time_is_read_again(remembered):
+    path, _, digest = remembered
+    before = path.stat()
+    time.sleep(0.02)  # kernels keep times to a few milliseconds
     path.write_bytes(b"two")
-    os.utime(path, ns=(old, old))
-    assert FileHashes(memory).of([path])[str(path)] == first
-    os.utime(path, ns=(old + 1, old + 1))
-    assert FileHashes(memory).of([path])[str(path)] != first
-    memory.write_text("{ damaged")
-    assert FileHashes(memory).of([path])[str(path)] != first
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
+    assert digest() == (hashlib.sha256(b"two").hexdigest(), True)
+
+
+def test_another_file_moved_to_the_path_with_its_size_and_times_is_read_again(remembered):
+    path, _, digest = remembered
+    other, before = path.with_name("b.bin"), path.stat()
+    other.write_bytes(b"two")
+    os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+    other.replace(path)
+    assert digest() == (hashlib.sha256(b"two").hexdigest(), True)
+
+
+@pytest.mark.parametrize("text", ["{ damaged", "[1]", '{"%s": [3, 5, "of an earlier version"]}'])
+def test_a_memory_that_cannot_be_used_costs_a_hash(remembered, text):
+    path, memory, digest = remembered
+    memory.write_text(text.replace("%s", str(path.resolve())))
+    assert digest() == (hashlib.sha256(b"one").hexdigest(), True)
+    assert digest() == (hashlib.sha256(b"one").hexdigest(), False)
 
 
 def test_a_file_changed_a_moment_ago_is_not_remembered(tmp_path):
     path, memory = tmp_path / "a.bin", tmp_path / "files.json"
     path.write_bytes(b"one")
-    hashes = FileHashes(memory)
-    hashes.of([path])
-    hashes.save()
-    assert not memory.exists()
+    now = path.stat().st_mtime_ns
+    for moment in (now, now - 10**11):  # an old modification time says nothing: it may have been set a moment ago
+        os.utime(path, ns=(moment, moment))
+        hashes = FileHashes(memory)
+        hashes.of([path])
+        hashes.save()
+        assert not memory.exists()
 
 
 def test_what_a_killed_stage_left_to_go_on_from_is_found_by_its_key_and_gone_at_the_end(workspace):

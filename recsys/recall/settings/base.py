@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from recsys.data.config import ColumnKind, TableSide
 from recsys.problems import Problem
@@ -34,9 +34,9 @@ class RouteSettings(Settings):
     """Settings of a route; a subclass says by class variables what it asks of the log."""
 
     distance_settings: ClassVar[tuple[str, ...]] = ()
-    """Settings that weigh events by distance: 1 turns them off, and only 1 will do without order."""
+    """Settings that weigh events by distance: 1 turns them off, and is the default and only choice without order."""
     age_settings: ClassVar[tuple[str, ...]] = ()
-    """Settings that weigh events by age: `null` turns them off, and only `null` will do without time."""
+    """Settings that weigh events by age: `null` turns them off, and is the default and only choice without time."""
     needs_time: ClassVar[bool] = False
     """Whether the route is nothing without time."""
     reads_items: ClassVar[bool] = False
@@ -45,6 +45,16 @@ class RouteSettings(Settings):
     def files(self) -> tuple[Path, ...]:
         """Files and folders of the user's that the route reads when it is fitted."""
         return ()
+
+    def for_log(self, log: LogFacts) -> Self:
+        """The same with the defaults that a route of this kind has on this log, so that its name alone is enough."""
+        return self.with_defaults(self.log_defaults(log))
+
+    def log_defaults(self, log: LogFacts) -> dict[str, object]:
+        """Defaults that differ from those of the class on this log."""
+        distances = {} if log.ordered else dict.fromkeys(self.distance_settings, 1.0)
+        ages = dict.fromkeys(self.age_settings) if log.timeless else {}
+        return {**distances, **ages}
 
     def problems(self, log: LogFacts) -> Iterator[Problem]:
         """What is wrong with this route on this log; places are keys of these settings."""

@@ -18,7 +18,7 @@ class ItemCFConfig(RouteSettings):
     window: PositiveInt = 40
     """Two events of a user this many steps apart or fewer count as a pair. Ignored when `data.order` is `none`."""
     distance_decay: Annotated[float, Field(gt=0, le=1)] = 0.95
-    """Weight of a pair a step further apart."""
+    """Weight of a pair a step further apart. Default where `data.order` is `none`: 1."""
     backward: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Weight of a pair read against the order: what came before counts less than what comes next."""
     popularity_penalty: NonNegativeFloat = 0.4
@@ -29,7 +29,7 @@ class ItemCFConfig(RouteSettings):
     neighbours: PositiveInt = 400
     """Weights kept for each item."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
-    """Weight of a history item one step further back."""
+    """Weight of a history item one step further back. Default where `data.order` is `none`: 1."""
     history: PositiveInt = 60
     """The most recent items that count."""
 

@@ -37,7 +37,7 @@ class VectorsConfig(VectorRouteSettings):
     """Which vectors items are found by: `input`, by cosine, gives items in the same contexts; `output` those that
     follow one another, and needs `negative_sampling`."""
     query_decay: Annotated[float, Field(gt=0, le=1)] = 0.9
-    """Weight of a history item one step further back."""
+    """Weight of a history item one step further back. Default where `data.order` is `none`: 1."""
     history: PositiveInt = 50
     """The most recent items that count."""
 

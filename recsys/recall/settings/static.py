@@ -18,7 +18,8 @@ class PopularConfig(RouteSettings):
 
     kind: Literal["popular"]
     half_life_days: PositiveFloat | None = 30.0
-    """An event this old counts half; `null`: plain counts, and the only choice for a log without order or time."""
+    """An event this old counts half; `null`: plain counts, the default and the only choice for a log without order or
+    time."""
 
 
 class FreshConfig(RouteSettings):
@@ -56,7 +57,8 @@ class SegmentPopularConfig(RouteSettings):
     field: str
     """A categorical user feature; users who share its value share a list. Unknown values get everybody's list."""
     half_life_days: PositiveFloat | None = 30.0
-    """An event this old counts half; `null`: plain counts, and the only choice for a log without order or time."""
+    """An event this old counts half; `null`: plain counts, the default and the only choice for a log without order or
+    time."""
     prior: NonNegativeFloat = 10.0
     """Events of everybody's list mixed into each list, so that small segments do not follow chance."""
     length: PositiveInt = 1000

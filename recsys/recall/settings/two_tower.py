@@ -169,7 +169,7 @@ class TwoTowerConfig(VectorRouteSettings):
     embedding_dim: PositiveInt = 64
     """Length of the vectors of queries and items."""
     encoder: EncoderConfig = DecayEncoder(kind="decay")
-    """What makes one vector of the history."""
+    """What makes one vector of the history. Default where `data.order` is `none`: `mean`."""
     hidden: tuple[PositiveInt, ...] = ()
     """Layers that correct what the encoder and the user's features give."""
     similarity: Literal["cosine", "dot"] = "cosine"
@@ -209,20 +209,26 @@ class TwoTowerConfig(VectorRouteSettings):
     training: TwoTowerTraining = TwoTowerTraining()
     """How the towers learn."""
 
+    def log_defaults(self, log: LogFacts) -> dict[str, object]:
+        """See `RouteSettings`; where there is no order, a mean does for two means of short and long memory."""
+        other = {} if log.ordered or self.encoder.kind != "decay" else {"encoder": MeanEncoder(kind="mean")}
+        return {**super().log_defaults(log), **other}
+
     def order_reason(self) -> str:
         """See `RouteSettings`: means and attention pooling do without order."""
         return "" if self.encoder.kind in ("mean", "attention") else "it learns the next item from those before"
 
+    def _order_problems(self) -> Iterator[Problem]:
+        if not self.order_reason() or "encoder" not in self.model_fields_set:
+            yield from super()._order_problems()
+            return
+        found = f"found {self.encoder.kind}, but data.order is none: it reads the history in order; expected mean or "
+        yield Problem(f"{found}attention", at=("encoder", "kind"), protocol=True)
+
     def problems(self, log: LogFacts) -> Iterator[Problem]:
         """See `RouteSettings`; also fields that no side has, and options that do not go together."""
         yield from super().problems(log)
-        named: dict[TableSide, tuple[str, ...] | None] = {"user": self.user_fields, "item": self.item_fields}
-        for side, fields in named.items():
-            known = log.inputs[side]
-            for position, field in enumerate(fields or ()):
-                if field not in known:
-                    at = (f"{side}_fields", position)
-                    yield Problem(unknown(field, known, noun=f"field of features.{side}"), at=at)
+        yield from self._field_problems(log)
         encoder = self.encoder
         if isinstance(encoder, SelfAttentionEncoder) and self.embedding_dim % encoder.heads:
             found = f"found {encoder.heads}, expected a divisor of embedding_dim = {self.embedding_dim}"
@@ -243,6 +249,18 @@ class TwoTowerConfig(VectorRouteSettings):
         if self.negatives.kind == "all" and self.negatives.hard:
             found = f"found {self.negatives.hard}, expected 0: negatives.kind is all, so every item is a negative"
             yield Problem(found, at=("negatives", "hard"))
+
+    def _field_problems(self, log: LogFacts) -> Iterator[Problem]:
+        if not log.inputs["item"]:
+            kind = getattr(self, "kind")  # noqa: B009  every subclass has it
+            yield Problem(f"found {kind}, but features.item is empty; name at least item_id there", at=("kind",))
+        named: dict[TableSide, tuple[str, ...] | None] = {"user": self.user_fields, "item": self.item_fields}
+        for side, fields in named.items():
+            known = log.inputs[side]
+            for position, field in enumerate(fields or ()):
+                if field not in known:
+                    at = (f"{side}_fields", position)
+                    yield Problem(unknown(field, known, noun=f"field of features.{side}"), at=at)
 
     def _cannot_start(self, start: ALSConfig, log: LogFacts) -> Iterator[Problem]:
         if start.embedding_dim != self.embedding_dim:

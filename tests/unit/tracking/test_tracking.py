@@ -13,6 +13,7 @@ import time
 import urllib.request
 import warnings
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import pytest
 import yaml
@@ -23,7 +24,6 @@ from recsys.tracking.journal import leftover_journals
 from recsys.tracking.mlflow import SPOOL, MlflowTracker, tracking_uri, ui_address, ui_command
 from recsys.tracking.null import NullTracker
 from recsys.tracking.registry import make_tracker
-from recsys.tracking.sender import _name
 
 
 @pytest.fixture(scope="session")
@@ -124,30 +124,68 @@ def test_a_bundle_becomes_the_next_version_of_a_model(tracker, client, tmp_path)
         assert yaml.safe_load(file)["flavors"] == {"recsys": {"bundle": "bundle"}}
 
 
-def test_long_and_strange_words_are_made_to_fit(tracker, client, said):
-    with tracker.start("long", tags={"note": "t" * 9000}, params={"a=b": "x" * 7000, "k" * 300: 1}) as run:
-        run.metrics({f"m/{i}": i for i in range(250)})
-        run.params({f"p{i}": i for i in range(150)})
-    found = client.get_run(run.run_id)
-    assert found.data.params["a_b"] == "x" * (6000 - 8) + " … (cut)"
-    assert found.data.params["k" * 250] == "1"
-    assert found.data.tags["note"].endswith(" … (cut)")
-    assert len(found.data.metrics) == 250
-    assert len(found.data.params) == 152
+def artifact(client, run, path, folder):
+    """A JSON file of a run."""
+    return json.loads(Path(client.download_artifacts(run.run_id, path, str(folder))).read_text(encoding="utf-8"))
+
+
+def test_values_that_are_too_long_are_cut_and_kept_whole_in_an_artifact(tracker, client, said, tmp_path):
+    long = {"columns": "€" * 7000, "k" * 300: "1"}
+    with tracker.start("long", tags={"note": "t" * 9000}, params={**long, "seed": 7}) as run:
+        run.params({"more": "x" * 6001, "fits": "x" * 6000})
+    found = client.get_run(run.run_id).data
+    files = sorted(file.path for file in client.list_artifacts(run.run_id, "whole"))
+    assert [artifact(client, run, file, tmp_path) for file in files] == [
+        long,
+        {"more": "x" * 6001},
+        {"note": "t" * 9000},
+    ]
+    end = f" … (cut; see artifact {files[0]})"
+    assert found.params["columns"] == "€" * (6000 - len(end)) + end
+    assert found.params["fits"] == "x" * 6000
+    assert [value for key, value in found.params.items() if key.startswith("k" * 200)] == ["1"]
+    assert found.tags["note"].endswith(f" … (cut; see artifact {files[2]})")
     assert said == []
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("funnel/ndcg@10", "funnel/ndcg_at_10"),
-        ("slice/history=10-49/funnel/ndcg@10", "slice/history_10-49/funnel/ndcg_at_10"),
-        ("route.item_cf/a b:c", "route.item_cf/a b:c"),
-        ("ndcg×2", "ndcg_2"),
-    ],
-)
-def test_names_become_names_that_mlflow_takes(name, expected):
-    assert _name(name) == expected
+def test_many_values_are_sent_in_several_batches(tracker, client, said):
+    with tracker.start("many", tags={f"t{i}": str(i) for i in range(110)}) as run:
+        run.metrics({f"m/{i}": i for i in range(250)})
+        run.params({f"p{i}": i for i in range(150)})
+    found = client.get_run(run.run_id).data
+    assert (len(found.metrics), len(found.params)) == (250, 150)
+    assert {f"t{i}": str(i) for i in range(110)}.items() <= found.tags.items()
+    assert said == []
+
+
+STRANGE = ("price €", "price $", "price _", "a=b", "a/../b", "b/", "/b", "..c", ".", "50 %", "c\nd", "цена", "k" * 300)
+
+
+def test_names_that_mlflow_does_not_take_are_recorded_apart(tracker, client, said):
+    with tracker.start("names", params={name: name for name in STRANGE}, tags={name: name for name in STRANGE}) as run:
+        run.metrics({name: at for at, name in enumerate(STRANGE)})
+    found = client.get_run(run.run_id).data
+    assert sorted(found.params.values()) == sorted(STRANGE)
+    assert sorted(found.metrics.values()) == list(range(len(STRANGE)))
+    assert set(STRANGE) <= set(found.tags.values())
+    assert found.params["price _x20ac_"] == "price €"
+    assert said == []
+
+
+def test_a_refused_key_costs_that_key_alone(tracker, client, said, tmp_path):
+    # MLflow takes no empty name and no second value of a setting.
+    with tracker.start("refused", params={"seed": 1}, tags={"": "nameless", "git": "abc"}) as run:
+        run.params({"seed": 2, "epochs": 3, "": "x"})
+        run.metrics({"": 0.5, "auc": 0.75})
+    found = client.get_run(run.run_id)
+    assert found.data.params == {"seed": "1", "epochs": "3"}
+    assert found.data.metrics == {"auc": 0.75}
+    assert found.data.tags["git"] == "abc"
+    kept = [artifact(client, run, file.path, tmp_path) for file in client.list_artifacts(run.run_id, "whole")]
+    assert kept == [{"seed": "2", "": "x"}, {"": "nameless"}]
+    assert len(said) == 1
+    assert said[0].startswith(f"tracking: could not record tags at {tracker.uri} (1 of 2 refused: ")
+    assert found.info.status == "FINISHED"
 
 
 def test_a_deleted_experiment_comes_back(workspace, client):
@@ -167,7 +205,7 @@ def test_what_is_refused_is_said_once_and_the_run_goes_on(tracker, client, said,
         run.metric("loss", 0.5)
         assert tracker.register_model("no/such:name", tmp_path, run) is None
     assert len(said) == 1
-    assert said[0].startswith(f"tracking: could not record settings at {tracker.uri} (")
+    assert said[0].startswith(f"tracking: could not record settings at {tracker.uri} (1 of 1 refused: seed: ")
     assert said[0].endswith("); the run goes on")
     found = client.get_run(run.run_id)
     assert (found.data.metrics, found.info.status) == ({"loss": 0.5}, "FINISHED")
