@@ -181,7 +181,7 @@ class _Work:
         given = self.config.fusion.weights
         if isinstance(given, dict):
             return self.generator(given).fusion
-        if given == "equal" or len(self.routes) == 1:
+        if given == "equal" or len(self.routes) <= 1:
             return self.generator(equal).fusion
         requests, fusion = self.requests(RANK), self.config.fusion.settled(equal)
         if len(requests) > _FITTED_ON:
@@ -325,8 +325,9 @@ class _Work:
         requests, members = list_requests(events, self.histories, at, lists(ingested, at))
         if members.shape[1] > _LONGEST:
             longest = int(np.argmax((members >= 0).sum(axis=1)))
+            owner = self.log.users.decode(requests.user[[longest]])[0].as_py() if len(self.log.users) else None
             raise DataError(
-                f"candidates: a list of user {self.log.users.ids[int(requests.user[longest])].as_py()!r} has "
+                f"candidates: a list{'' if owner is None else f' of user {owner!r}'} has "
                 f"{int((members[longest] >= 0).sum()):,} rows, expected at most {_LONGEST:,}; "
                 "check that data.interactions.request_id tells one list from another"
             )

@@ -48,7 +48,9 @@ class Log:
         )
 
     def histories(self, config: Config) -> Histories:
-        """Every event that may ever be seen, by user."""
+        """Every event that may ever be seen, by user; of a log without users, none."""
+        if config.data.rows_only:
+            return Histories.none(1)
         return Histories.build(self.events, len(self.users), visible(self.events.window, config.split))
 
     def fitted_on(self, windows: tuple[int, ...]) -> Histories:
