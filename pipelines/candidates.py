@@ -31,7 +31,7 @@ from recsys.data.sampling import (
     thinned,
 )
 from recsys.data.split import RANK, RECALL, VALID
-from recsys.data.tables import Dataset
+from recsys.data.tables import event_columns
 from recsys.errors import DataError
 from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Codes, QueryBatch
@@ -250,7 +250,8 @@ class _Work:
             return None
         newest = events.time[events.window <= VALID].max()
         time = events.time[np.where(members >= 0, members, requests.event[:, None])]
-        log, positive = Dataset.load(self.context.inputs["ingest"]).interactions, groups.labels > 0
+        wanted = [name for name in (weights.value, "propensity") if name is not None]
+        log, positive = event_columns(self.context.inputs["ingest"], *wanted), groups.labels > 0
         value = None if weights.value is None else log[weights.value].to_numpy()[members]
         if value is not None and (value[positive] < 0).any():
             raise DataError(

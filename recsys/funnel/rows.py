@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from recsys.errors import InputError
 from recsys.features.batch import Codes, Floats, QueryBatch
 from recsys.funnel.parts import FunnelParts
-from recsys.funnel.queries import QueryEncoder
-from recsys.funnel.requests import Request
+from recsys.funnel.queries import QueryEncoder, raw_table
 from recsys.scoring.tasks import Tasks
 
 __all__ = ["EncodedRows", "Predictions", "RowReader", "row_columns"]
@@ -77,13 +76,13 @@ class RowReader:
                 if name not in self.columns:
                     known = ", ".join(self.columns)
                     raise InputError(f"rows.{place}.{name}: the bundle does not read this column; it reads {known}")
-        read = {column for column in self._names if self._parts.encoder.reading("context", self._names[column])}
-        requests = [
-            Request(self._id(row, place, "user_id"), context={self._names[n]: v for n, v in row.items() if n in read})
-            for place, row in enumerate(rows)
-        ]
-        items = [self._id(row, place, "item_id") for place, row in enumerate(rows)]
-        return EncodedRows(self._queries.encode(requests).queries, self._codes(pa.array(items, pa.large_string())))
+        columns = {own: [row.get(column) for row in rows] for column, own in self._names.items()}
+        given = {own: values for own, values in columns.items() if any(value is not None for value in values)}
+        table = raw_table("context", given, len(rows))
+        for name in self._ids:
+            ids = [self._id(row, place, name) for place, row in enumerate(rows)]
+            table = table.append_column(name, pa.array(ids, pa.large_string()))
+        return self.of_table(table)
 
     def of_table(self, table: pa.Table) -> EncodedRows:
         """Rows in canonical types, by canonical names; a column that is not there counts as missing.
@@ -106,8 +105,8 @@ class RowReader:
         return codes[:, None]
 
     def _id(self, row: Mapping[str, object], place: int, name: str) -> str | None:
-        column = self._ids.get(name)
-        value = None if column is None else row.get(column)
+        column = self._ids[name]
+        value = row.get(column)
         if value is None or isinstance(value, str):
             return value
         if isinstance(value, int) and not isinstance(value, bool):
