@@ -82,11 +82,11 @@ def _files(config: Config, name: str) -> list[Path]:
         return []
     if Path(table.path).is_file():
         return [Path(table.path)]
-    # A folder or a pattern: which files in it are data, the readers know.
-    from recsys.data.files import find_files
+    # A folder, a pattern, or a file a window: which of them are data, the readers know.
+    from recsys.data.windows import window_files
 
     try:
-        return find_files(table, name)
+        return [path for path, _ in window_files(table, name)]
     except DataError:
         # Running the stage says what is missing; asking for its status must not fail.
         return [Path(table.path)]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.columns import ColumnTypeError, Role, parse
@@ -20,13 +21,14 @@ from recsys.data.config import (
     TableConfig,
     UsersConfig,
 )
-from recsys.data.files import Source, column_names, find_files, read_source
+from recsys.data.files import Source, column_names, read_source
 from recsys.data.placeholders import dominant_ids
 from recsys.data.tables import Dataset, write_parquet
-from recsys.data.values import role_to_json
+from recsys.data.values import role_from_json, role_to_json
+from recsys.data.windows import described, window_files
 from recsys.errors import DataError
 
-__all__ = ["IngestReport", "SourceFile", "TableReport", "ingest"]
+__all__ = ["IngestReport", "SourceFile", "TableReport", "ingest", "row_roles"]
 
 _REJECTED = pa.schema(
     [
@@ -124,9 +126,10 @@ def _columns(tables: Mapping[str, _Loaded], config: DataConfig) -> dict[str, dic
     """How the columns of each side were read; ids as in the log."""
     of = {name: {role.name: role_to_json(role) for role in part.roles} for name, part in tables.items()}
     log = of["interactions"]
+    ids = {side: {f"{side}_id": log[f"{side}_id"]} for side in ("user", "item") if f"{side}_id" in log}
     return {
-        "user": {**of.get("users", {}), "user_id": log["user_id"]},
-        "item": {**of.get("items", {}), "item_id": log["item_id"]},
+        "user": {**of.get("users", {}), **ids.get("user", {})},
+        "item": {**of.get("items", {}), **ids.get("item", {})},
         "context": {name: log[name] for name in config.interactions.context if name in log},
     }
 
@@ -161,7 +164,8 @@ class _Problem:
 
 def _interaction_roles(config: DataConfig) -> list[Role]:
     table = config.interactions
-    roles = [Role("user_id", table.user_id, "id", required=True), Role("item_id", table.item_id, "id", required=True)]
+    ids = {"user_id": table.user_id, "item_id": table.item_id}
+    roles = [Role(name, column, "id", required=True) for name, column in ids.items() if column is not None]
     if table.timestamp is not None:
         roles.append(Role("timestamp", table.timestamp, "timestamp", required=True, unit=table.timestamp_unit))
     roles += [Role(label, label, "label", required=True) for label in table.labels]
@@ -176,6 +180,23 @@ def _interaction_roles(config: DataConfig) -> list[Role]:
     if table.window is not None:
         roles.append(Role("window", table.window, "window", required=True))
     return roles + [role for role in _feature_roles(table.context) if role.name != "timestamp"]
+
+
+def row_roles(config: DataConfig, columns: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[Role, ...]:
+    """How the columns of a row are read that is scored: ids and context, none of which it must have.
+
+    Args:
+        config: names of the columns in the log.
+        columns: `Dataset.columns`: how they were read.
+    """
+    read = dict(columns.get("context", {})) | {
+        f"{side}_id": columns[side][f"{side}_id"] for side in ("user", "item") if f"{side}_id" in columns.get(side, {})
+    }
+    return tuple(
+        replace(role_from_json(role.name, read[role.name]), column=role.column)
+        for role in _interaction_roles(config)
+        if role.name in read
+    )
 
 
 def _entity_roles(name: str, column: str, table: UsersConfig | ItemsConfig) -> list[Role]:
@@ -195,7 +216,7 @@ def _feature_roles(columns: Mapping[str, ColumnKind | ColumnConfig]) -> Iterator
 
 
 def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfig) -> _Loaded:
-    files = find_files(config, name)
+    files, windows = zip(*window_files(config, name), strict=True)
     roles = [role for role in roles if not _may_lack(role, config, data, files[0])]
     roles = [
         replace(role, decimal=config.decimal, thousands=config.thousands, null_values=data.null_values)
@@ -208,13 +229,13 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
     if name != "interactions":
         reason = f"expected one row per {roles[0].name}; the first is kept"
         problems.append(_Problem(roles[0].column, reason, _repeated(table, roles[:1], good)))
-    elif data.duplicates == "drop":
+    elif data.duplicates == "drop" and not data.rows_only:
         key = [role for role in roles if role.name in ("user_id", "item_id", "timestamp", "request_id")]
         repeated = _repeated(table, key, good)
     bad = _union(problems, table.num_rows)
     outside = np.zeros(table.num_rows, dtype=np.bool_)
     if name == "interactions" and data.sample < 1:
-        outside = ~bad & ~repeated & ~_sampled(table["user_id"], data.sample)
+        outside = ~bad & ~repeated & ~_sampled(_sampled_by(table, raw, data), data.sample)
     keep = ~bad & ~repeated & ~outside
     read = sum(source.size for source in raw.sources)
     report = TableReport(
@@ -229,13 +250,15 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
     _check(report, rejected, config, name, data)
     if name == "interactions":
         table = table.append_column("row", pa.array(raw.row))
+    if windows[0] is not None:
+        table = table.append_column("window", pa.array(np.array(windows, dtype=np.int8)[raw.source]))
     return _Loaded(table.filter(pa.array(keep)), rejected, report, settled)
 
 
 def _read(files: Sequence[Path], config: TableConfig, name: str, columns: Sequence[str]) -> _Raw:
     sources = [read_source(path, config, columns) for path in files]
     if not any(source.size for source in sources):
-        raise DataError(f"{config.path}: table {name}: found no rows, expected at least one")
+        raise DataError(f"{described(config)}: table {name}: found no rows, expected at least one")
     records = [len(source.records) + len(source.bad) for source in sources]
     starts = np.cumsum([0, *records])
     return _Raw(
@@ -308,6 +331,14 @@ def _repeated(table: pa.Table, key: Sequence[Role], among: Mask) -> Mask:
     return mask
 
 
+def _sampled_by(table: pa.Table, raw: _Raw, data: DataConfig) -> pa.ChunkedArray:
+    """What a sample is a share of: users, else lists, else rows."""
+    if not data.rows_only:
+        return table["user_id"]
+    rows = pa.chunked_array([pa.array(raw.row).cast(pa.large_string())])
+    return pc.coalesce(table["request_id"], rows) if "request_id" in table.column_names else rows
+
+
 def _sampled(users: pa.ChunkedArray, share: float) -> Mask:
     """The rows of the users whose hash falls into the first `share` of all hashes: the same users in every run."""
     encoded = _chunk(users).dictionary_encode()
@@ -359,16 +390,16 @@ def _check(report: TableReport, rejected: pa.Table, config: TableConfig, name: s
             for row in rejected.slice(0, _NAMED).to_pylist()
         ]
         raise DataError(
-            f"{config.path}: table {name}: found {report.rejected:,} of {report.read:,} rows rejected, "
+            f"{described(config)}: table {name}: found {report.rejected:,} of {report.read:,} rows rejected, "
             f"expected at most {max_share:.2%} (data.max_reject_share); the first of them:\n" + "\n".join(first)
         )
     if not report.kept and report.not_sampled:
         raise DataError(
-            f"{config.path}: table {name}: found no user in a sample of {data.sample:.3%}, expected at least one; "
-            "raise data.sample"
+            f"{described(config)}: table {name}: found no {'row' if data.rows_only else 'user'} in a sample of "
+            f"{data.sample:.3%}, expected at least one; raise data.sample"
         )
     if not report.kept:
-        raise DataError(f"{config.path}: table {name}: found no row that could be kept, expected at least one")
+        raise DataError(f"{described(config)}: table {name}: found no row that could be kept, expected at least one")
 
 
 def _place(row: dict[str, Any]) -> str:

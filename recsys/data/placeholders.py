@@ -21,10 +21,11 @@ def dominant_ids(interactions: pa.Table, config: DataConfig) -> tuple[str, ...]:
     """
     columns = {"user_id": config.interactions.user_id, "item_id": config.interactions.item_id}
     return tuple(
-        f"{config.interactions.path}: column {columns[name]}: {value!r} has {count:,} of {interactions.num_rows:,} "
+        f"interactions: column {columns[name]}: {value!r} has {count:,} of {interactions.num_rows:,} "
         f"events, more than {_TIMES} times those of the next id; if it stands for a missing id, add it to "
         "data.null_values"
         for name in columns
+        if name in interactions.column_names
         for value, count in _dominant(interactions[name])
     )
 

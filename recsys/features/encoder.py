@@ -22,7 +22,7 @@ from recsys.features.batch import Field
 from recsys.features.config import FeaturesConfig, Transform, chosen_features
 from recsys.features.transforms import FittedTransform, fit_transform, restore_transform
 
-__all__ = ["FeatureEncoder"]
+__all__ = ["FeatureEncoder", "canonical_values"]
 
 _SIDES: tuple[TableSide, ...] = ("user", "item", "context")
 _FORMAT = 2
@@ -137,7 +137,7 @@ class FeatureEncoder:
         Raises:
             InputError: a value does not fit the column; names both and what to send.
         """
-        canonical = _canonical(side, self._roles[side][column], values)
+        canonical = canonical_values(f"{side}.{column}", self._roles[side][column], values)
         return {
             f"{side}.{name}": self._transforms[side][name].encode(canonical)
             for name, of in self._columns[side].items()
@@ -260,15 +260,20 @@ def _restored_roles(side: TableSide, spec: Mapping[str, Any]) -> dict[str, Role]
     return {name: Role(name, name, kind, unit="text", settled=True) for name, kind in kinds.items()}
 
 
-def _canonical(side: TableSide, role: Role, values: Sequence[object]) -> pa.Array:
+def canonical_values(name: str, role: Role, values: Sequence[object]) -> pa.Array:
+    """Raw values of a caller in the canonical type of their column.
+
+    Raises:
+        InputError: a value does not fit; `name` says whose.
+    """
     try:
         parsed = read_values(values, role)
     except ColumnTypeError as error:
-        raise InputError(f"{side}.{role.column}: found {error.found}, expected {expected_form(role)}") from None
+        raise InputError(f"{name}: found {error.found}, expected {expected_form(role)}") from None
     for mask in parsed.bad.values():
         if mask.any():
             found = values[int(mask.argmax())]
-            raise InputError(f"{side}.{role.column}: found {found!r}, expected {expected_form(role)}")
+            raise InputError(f"{name}: found {found!r}, expected {expected_form(role)}")
     return parsed.values
 
 

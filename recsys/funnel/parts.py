@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from recsys.bundle.format import CATALOGUE, FEATURES, RANKER, ROUTES, STATE, Manifest
+from recsys.data.columns import Role
+from recsys.data.values import role_from_json, role_to_json
 from recsys.errors import ArtifactError, BundleError
 from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Arrays, Field, Floats, InputSpec
@@ -29,6 +31,8 @@ __all__ = ["FunnelParts", "Ranker", "load_parts", "save_parts"]
 
 _TASKS = "tasks.json"
 _CALIBRATION = "calibration.json"
+_ROWS = "rows.json"
+_GOLDEN_ROWS = "golden_rows.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,8 @@ class FunnelParts:
         item_features: encoded `item.*` arrays `(N, …)`.
         histories: the visible positive events of every user.
         popularity: `(N,)` event counts of the window the routes were fitted on; answers when no route does.
+        rows: how the columns of a row of the log are read: ids, if it has any, and context.
+        golden_rows: rows to score at every load, in their canonical types; of a bundle without routes.
     """
 
     generator: CandidateGenerator
@@ -84,6 +90,13 @@ class FunnelParts:
     item_features: Arrays
     histories: Histories
     popularity: Floats
+    rows: tuple[Role, ...] = ()
+    golden_rows: pa.Table | None = None
+
+    @property
+    def rows_only(self) -> bool:
+        """Whether there is nothing to recommend: rows are scored by their own columns."""
+        return not self.generator.retrievers
 
     def __post_init__(self) -> None:
         _check_length("titles", len(self.titles), len(self.items), "items")
@@ -98,6 +111,9 @@ class FunnelParts:
 def save_parts(parts: FunnelParts, folder: Path) -> None:
     """Writes the parts into an existing empty folder."""
     parts.encoder.save(_new(folder / FEATURES))
+    _write_json(folder / FEATURES / _ROWS, [_row_column(role) for role in parts.rows])
+    if parts.golden_rows is not None:
+        pq.write_table(parts.golden_rows, folder / FEATURES / _GOLDEN_ROWS)
     catalogue = _new(folder / CATALOGUE)
     parts.items.save(catalogue / "items.parquet")
     parts.users.save(catalogue / "users.parquet")
@@ -153,7 +169,22 @@ def _load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
         item_features=item_features,
         histories=Histories.load(state / "histories"),
         popularity=np.load(catalogue / "popularity.npy", allow_pickle=False),
+        rows=_load_rows(bundle / FEATURES / _ROWS),
+        golden_rows=_load_golden(bundle / FEATURES / _GOLDEN_ROWS),
     )
+
+
+def _load_rows(path: Path) -> tuple[Role, ...]:
+    saved = _read_json(path) if path.exists() else []
+    return tuple(replace(role_from_json(str(one["name"]), one["read"]), column=str(one["column"])) for one in saved)
+
+
+def _row_column(role: Role) -> dict[str, Any]:
+    return {"name": role.name, "column": role.column, "read": role_to_json(role)}
+
+
+def _load_golden(path: Path) -> pa.Table | None:
+    return pq.read_table(path) if path.exists() else None
 
 
 def _load_ranker(folder: Path, kind: str) -> Ranker:
@@ -190,7 +221,7 @@ def _check_length(name: str, found: int, expected: int, of: str) -> None:
         raise BundleError(f"{name}: {found} rows, but the catalogue has {expected} {of}; build the bundle again")
 
 
-def _write_json(path: Path, value: Mapping[str, Any] | Sequence[str]) -> None:
+def _write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

@@ -19,7 +19,7 @@ from recsys.errors import InputError
 from recsys.funnel.runtime import Funnel
 from recsys.serving.document import bundle_document
 from recsys.serving.limits import BodyLimit
-from recsys.serving.schema import RecommendRequest, RecommendResponse
+from recsys.serving.schema import PredictRequest, PredictResponse, RecommendRequest, RecommendResponse
 
 __all__ = ["MAX_BODY_BYTES", "create_app"]
 
@@ -55,6 +55,7 @@ def create_app(path: Path, *, version: int | None = None, max_body_bytes: int = 
     _add_health(app)
     _add_recommend(app)
     _add_document(app)
+    _add_predict(app)
     return app
 
 
@@ -98,6 +99,17 @@ def _add_document(app: FastAPI) -> None:
         return document if funnel is None else bundle_document(document, funnel.parts.encoder)
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
+
+
+def _add_predict(app: FastAPI) -> None:
+    @app.post("/v1/predict")
+    def predict(body: PredictRequest) -> PredictResponse:
+        """What the ranker says of rows, each by its own columns."""
+        funnel = _funnel(app)
+        predictions = funnel.predict(body.rows)
+        ranker = funnel.parts.ranker
+        tasks = None if ranker is None else ranker.tasks
+        return PredictResponse.of(predictions, tasks, funnel.manifest.name, funnel.version)
 
 
 def _add_health(app: FastAPI) -> None:
