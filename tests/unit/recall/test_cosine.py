@@ -37,4 +37,3 @@ def test_items_are_scored_by_the_cosine_with_the_faded_mean_of_the_history():
     scores = retriever.score(batch, np.arange(9, dtype=np.int32)[None])[0]
     assert np.isneginf(scores[0])
     assert_allclose(scores[1:], unit[1:] @ query / np.linalg.norm(query), atol=1e-6)
-    assert scores[0] == 0
