@@ -23,6 +23,7 @@ __all__ = [
     "WrongTypeError",
     "as_floats",
     "as_mask",
+    "distinct",
     "is_bytes",
     "is_list",
     "masked_array",
@@ -35,6 +36,8 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
+_FEW = 1000
+"""Cells of a column that is read as it is: below, looking for repeats costs more than it saves."""
 EXACT = 2.0**53
 """Every whole number below it is a float64 of its own."""
 
@@ -162,6 +165,14 @@ def as_mask(values: pa.Array) -> Mask:
 def masked_array(values: NDArray[Any], null: Mask, kind: pa.DataType) -> pa.Array:
     """An Arrow array with nulls where the mask says."""
     return pa.array(values, type=kind, mask=null)
+
+
+def distinct(text: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    """The different values of a column and the place of each cell among them; the column and `None` if few repeat."""
+    if len(text) < _FEW:
+        return text, None
+    coded = text.dictionary_encode()
+    return (coded.dictionary, coded.indices) if 2 * len(coded.dictionary) < len(text) else (text, None)
 
 
 def trimmed(text: pa.Array, null_values: Sequence[str]) -> pa.Array:

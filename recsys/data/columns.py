@@ -28,6 +28,7 @@ from recsys.data.cells import (
     WrongTypeError,
     as_floats,
     as_mask,
+    distinct,
     is_bytes,
     is_list,
     masked_array,
@@ -85,11 +86,12 @@ def _id(column: pa.Array, role: Role) -> Parsed:
 
 
 def _text_id(column: pa.Array, role: Role) -> Parsed:
-    text = trimmed(column, role.null_values)
-    strip = role.strip_zeros
+    values, places = distinct(column)
+    text, strip = trimmed(values, role.null_values), role.strip_zeros
     if not role.settled:
         strip = not pc.any(pc.match_substring_regex(text, _FRACTION)).as_py()
-    return Parsed(_without_zeros(text) if strip else text, replace(role, strip_zeros=strip))
+    text = _without_zeros(text) if strip else text
+    return Parsed(text if places is None else text.take(places), replace(role, strip_zeros=strip))
 
 
 def _whole_ids(column: pa.Array) -> pa.Array:
@@ -126,10 +128,13 @@ def _category(column: pa.Array, role: Role) -> Parsed:
         return Parsed(_float_names(column), role)
     if pa.types.is_decimal(kind):
         return Parsed(_decimal_names(column), role)
-    text = _without_zeros(_text(column, role))
+    if not pa.types.is_large_string(kind):
+        return Parsed(_text(column, role), role)
+    values, places = distinct(column)
+    text = _without_zeros(trimmed(values, role.null_values))
     lower = pc.utf8_lower(text)
-    words = pc.is_in(lower, pa.array(["true", "false"], _TEXT))
-    return Parsed(pc.if_else(words, lower, text), role)
+    text = pc.if_else(pc.is_in(lower, pa.array(["true", "false"], _TEXT)), lower, text)
+    return Parsed(text if places is None else text.take(places), role)
 
 
 def _free_text(column: pa.Array, role: Role) -> Parsed:
