@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -178,8 +179,13 @@ def distinct(text: pa.Array) -> tuple[pa.Array, pa.Array | None]:
 def trimmed(text: pa.Array, null_values: Sequence[str]) -> pa.Array:
     """Text without blanks around it; what stands for a missing value is null."""
     text = pc.utf8_trim_whitespace(text)
-    missing = pa.array(["", *(value.strip().lower() for value in null_values)], pa.large_string())
-    return pc.if_else(pc.is_in(pc.utf8_lower(text), missing), None, text)
+    return pc.if_else(pc.is_in(pc.utf8_lower(text), options=_missing(tuple(null_values))), None, text)
+
+
+@lru_cache(maxsize=64)
+def _missing(null_values: tuple[str, ...]) -> pc.SetLookupOptions:
+    words = ["", *(value.strip().lower() for value in null_values)]
+    return pc.SetLookupOptions(pa.array(words, pa.large_string()))
 
 
 def as_floats(column: pa.Array, role: Role) -> tuple[Floats, Mask, Mask]:

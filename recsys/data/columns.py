@@ -118,8 +118,11 @@ def _whole_ids(column: pa.Array) -> pa.Array:
 
 def _without_zeros(text: pa.Array) -> pa.Array:
     """`12.0` as `12`, and any way to write minus zero as `0`."""
-    text = pc.replace_substring_regex(text, _WHOLE, r"\1")
-    return pc.replace_substring_regex(text, r"^-0(\.0+)?$", "0")
+    if pc.any(pc.match_substring(text, ".0")).as_py():
+        text = pc.replace_substring_regex(text, _WHOLE, r"\1")
+    if pc.any(pc.starts_with(text, "-0")).as_py():
+        text = pc.replace_substring_regex(text, r"^-0(\.0+)?$", "0")
+    return text
 
 
 def _category(column: pa.Array, role: Role) -> Parsed:
