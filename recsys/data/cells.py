@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,7 @@ __all__ = [
     "WrongTypeError",
     "as_floats",
     "as_mask",
+    "distinct",
     "is_bytes",
     "is_list",
     "masked_array",
@@ -38,6 +40,8 @@ Floats = NDArray[np.float64]
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?(?i:inf|infinity|nan)$"
 NUMBER_KINDS: tuple[Kind, ...] = ("numeric", "label", "position", "propensity", "timestamp")
 """Kinds whose text may hold numbers, written as the decimal and thousands marks of the role say."""
+_FEW = 1000
+"""Cells of a column that is read as it is: below, looking for repeats costs more than it saves."""
 EXACT = 2.0**53
 """Every whole number below it is a float64 of its own."""
 
@@ -171,11 +175,24 @@ def masked_array(values: NDArray[Any], null: Mask, kind: pa.DataType) -> pa.Arra
     return pa.array(values, type=kind, mask=null)
 
 
+def distinct(text: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    """The different values of a column and the place of each cell among them; the column and `None` if few repeat."""
+    if len(text) < _FEW:
+        return text, None
+    coded = text.dictionary_encode()
+    return (coded.dictionary, coded.indices) if 2 * len(coded.dictionary) < len(text) else (text, None)
+
+
 def trimmed(text: pa.Array, null_values: Sequence[str]) -> pa.Array:
     """Text without blanks around it; what stands for a missing value is null."""
     text = pc.utf8_trim_whitespace(text)
-    missing = pa.array(["", *(value.strip().lower() for value in null_values)], pa.large_string())
-    return pc.if_else(pc.is_in(pc.utf8_lower(text), missing), None, text)
+    return pc.if_else(pc.is_in(pc.utf8_lower(text), options=_missing(tuple(null_values))), None, text)
+
+
+@lru_cache(maxsize=64)
+def _missing(null_values: tuple[str, ...]) -> pc.SetLookupOptions:
+    words = ["", *(value.strip().lower() for value in null_values)]
+    return pc.SetLookupOptions(pa.array(words, pa.large_string()))
 
 
 def as_floats(column: pa.Array, role: Role) -> tuple[Floats, Mask, Mask]:

@@ -31,6 +31,7 @@ from recsys.data.cells import (
     WrongTypeError,
     as_floats,
     as_mask,
+    distinct,
     is_bytes,
     is_list,
     masked_array,
@@ -107,11 +108,12 @@ def _id(column: pa.Array, role: Role) -> Parsed:
 
 
 def _text_id(column: pa.Array, role: Role) -> Parsed:
-    text = trimmed(column, role.null_values)
-    strip = role.strip_zeros
+    values, places = distinct(column)
+    text, strip = trimmed(values, role.null_values), role.strip_zeros
     if not role.settled:
         strip = not pc.any(pc.match_substring_regex(text, _FRACTION)).as_py()
-    return Parsed(_without_zeros(text) if strip else text, replace(role, strip_zeros=strip))
+    text = _without_zeros(text) if strip else text
+    return Parsed(text if places is None else text.take(places), replace(role, strip_zeros=strip))
 
 
 def _whole_ids(column: pa.Array) -> pa.Array:
@@ -138,8 +140,11 @@ def _whole_ids(column: pa.Array) -> pa.Array:
 
 def _without_zeros(text: pa.Array) -> pa.Array:
     """`12.0` as `12`, and any way to write minus zero as `0`."""
-    text = pc.replace_substring_regex(text, _WHOLE, r"\1")
-    return pc.replace_substring_regex(text, r"^-0(\.0+)?$", "0")
+    if pc.any(pc.match_substring(text, ".0")).as_py():
+        text = pc.replace_substring_regex(text, _WHOLE, r"\1")
+    if pc.any(pc.starts_with(text, "-0")).as_py():
+        text = pc.replace_substring_regex(text, r"^-0(\.0+)?$", "0")
+    return text
 
 
 def _category(column: pa.Array, role: Role) -> Parsed:
@@ -148,10 +153,13 @@ def _category(column: pa.Array, role: Role) -> Parsed:
         return Parsed(_float_names(column), role)
     if pa.types.is_decimal(kind):
         return Parsed(_decimal_names(column), role)
-    text = _without_zeros(_text(column, role))
+    if not pa.types.is_large_string(kind):
+        return Parsed(_text(column, role), role)
+    values, places = distinct(column)
+    text = _without_zeros(trimmed(values, role.null_values))
     lower = pc.utf8_lower(text)
-    words = pc.is_in(lower, pa.array(["true", "false"], _TEXT))
-    return Parsed(pc.if_else(words, lower, text), role)
+    text = pc.if_else(pc.is_in(lower, pa.array(["true", "false"], _TEXT)), lower, text)
+    return Parsed(text if places is None else text.take(places), role)
 
 
 def _free_text(column: pa.Array, role: Role) -> Parsed:

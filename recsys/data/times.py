@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.data.cells import NUMBER, ColumnTypeError, Floats, Mask, Parsed, Role, as_floats, as_mask, trimmed
+from recsys.data.cells import EXACT, NUMBER, ColumnTypeError, Floats, Mask, Parsed, Role, as_floats, as_mask, trimmed
 from recsys.data.config import TimestampUnit
 from recsys.data.tables import TIMESTAMP_TYPE
 
-__all__ = ["guess_unit", "read_times"]
+__all__ = ["are_spreadsheet_days", "guess_unit", "read_times"]
 
 Ints = NDArray[np.int64]
 
@@ -38,7 +38,7 @@ _NAMES: dict[str, str] = {
 }
 _FIRST, _LAST = 31_536_000, 4_133_980_800
 """Seconds of 1971 and 2101: where a guessed unit must put a time."""
-_EARLIEST, _LATEST = -62_135_596_800_000_000, 253_402_300_799_999_999  # µs of the years 1 and 9999
+_EARLIEST, _END = -62_135_596_800_000_000, 253_402_300_800_000_000  # µs of the years 1 and 10000
 _DIGITS: dict[TimestampUnit, int] = {"yyyymmddhhmmss": 14, "yyyymmddhhmm": 12, "yyyymmdd": 8}
 _EXCEL_EPOCH = 25_569  # 1970-01-01 as a spreadsheet counts days
 _EXCEL_DAYS = (32_874, 58_440)  # of 1990 and 2060
@@ -105,11 +105,17 @@ def guess_unit(values: Floats) -> TimestampUnit | None:
     """
     if not len(values):
         return None
-    for unit in _DIGITS:
-        if 2 * int(_dates(values.astype(np.int64), unit)[1].sum()) > len(values):
-            return unit
     middle = float(np.median(np.abs(values)))
+    for unit, digits in _DIGITS.items():
+        of_length = 1900 <= middle / 10 ** (digits - 4) < 2101
+        if of_length and 2 * int(_dates(_whole(values), unit)[1].sum()) > len(values):
+            return unit
     return next((unit for unit in _TICKS if _is_plausible(np.array([middle]), unit)[0]), None)  # type: ignore[misc]
+
+
+def are_spreadsheet_days(values: Floats) -> bool:
+    """Whether these numbers look like days of 1990 to 2060 as a spreadsheet counts them; alone, that is no proof."""
+    return len(values) > 0 and bool(((values >= _EXCEL_DAYS[0]) & (values < _EXCEL_DAYS[1])).all())
 
 
 def _settled(cells: _Cells, known: Mask, role: Role) -> Role:
@@ -138,7 +144,7 @@ def _likeness(values: Floats, middle: float) -> tuple[str, str] | None:
         return f"{middle:.0f}, which would be {moments}", expected
     if len(values) and bool(((values >= 1950) & (values <= 2100) & (values % 1 == 0)).all()):
         return f"{middle:.0f}, which looks like a year", "a date; leave the column out, or declare it numeric"
-    if len(values) and bool(((values >= _EXCEL_DAYS[0]) & (values < _EXCEL_DAYS[1])).all()):
+    if are_spreadsheet_days(values):
         day = datetime(1899, 12, 30, tzinfo=UTC) + timedelta(days=int(middle))
         return (
             f"{middle:g}, which looks like the date {day:%Y-%m-%d} as a spreadsheet counts days",
@@ -150,6 +156,10 @@ def _likeness(values: Floats, middle: float) -> tuple[str, str] | None:
 def _year(seconds: float) -> str:
     year = 1970 + seconds / 31_556_952
     return f"the year {year:.0f}" if year < 1e4 else "no year"
+
+
+def _whole(values: Floats) -> Ints:
+    return np.where(np.abs(values) < EXACT, values, 0.0).astype(np.int64)
 
 
 def _is_plausible(values: Floats, unit: str) -> Mask:
@@ -165,7 +175,7 @@ def _cells(column: pa.Array, role: Role) -> _Cells:
         # Of what is above 64 bits the float says that it is no time.
         integers = column.cast(pa.int64(), safe=False).fill_null(0).to_numpy(zero_copy_only=False)
         exact = ~null & (np.abs(values) < 9e18)
-    elif pa.types.is_large_string(column.type):
+    elif pa.types.is_large_string(column.type) and not (null | bad).all():
         text = pc.utf8_trim_whitespace(column)
         whole = pc.if_else(pc.match_substring_regex(text, _INTEGER), text, None).cast(pa.int64())
         integers, exact = whole.fill_null(0).to_numpy(zero_copy_only=False), as_mask(pc.is_valid(whole))
@@ -189,22 +199,22 @@ def _of_dates(column: pa.Array, role: Role) -> Parsed:
 def _of_numbers(cells: _Cells, known: Mask, role: Role) -> tuple[Ints, Mask]:
     """Microseconds, and which known cells are no times in the role's unit."""
     if role.unit in _DIGITS:
-        whole = np.where(cells.exact, cells.integers, np.where(np.abs(cells.values) < 1e15, cells.values, 0))
-        micros, fits = _dates(whole.astype(np.int64), role.unit)
+        micros, fits = _dates(np.where(cells.exact, cells.integers, _whole(cells.values)), role.unit)
         return micros, known & ~(fits & (cells.exact | (cells.values % 1 == 0)))
     if role.unit == "excel":
         days = np.where(known & (np.abs(cells.values) < 3e6), cells.values, -1.0)
         # To the millisecond: finer digits of a fraction of a day are noise.
         micros = np.rint((days - _EXCEL_EPOCH) * 86_400_000).astype(np.int64) * 1000
-        return micros, known & ~((days >= 0) & (micros <= _LATEST))
+        return micros, known & ~((days >= 0) & (micros < _END))
     return _since_1970(cells, known, role)
 
 
 def _since_1970(cells: _Cells, known: Mask, role: Role) -> tuple[Ints, Mask]:
     about = cells.values * _TICKS[role.unit]
-    odd = known & ~((about >= _EARLIEST) & (about <= _LATEST))
+    odd = known & ~((about >= _EARLIEST) & (about < _END))
     if role.guessed:
-        odd |= known & ~_is_plausible(cells.values, role.unit) & (role.required | _is_other(cells.values, role.unit))
+        far = np.flatnonzero(known & ~_is_plausible(cells.values, role.unit))
+        odd[far] |= role.required or _is_other(cells.values[far], role.unit)
     # Exact where the cells are integers: a float64 holds no nanosecond of this century.
     integers = np.where(cells.exact & ~odd, cells.integers, 0)
     whole = integers // 1000 if role.unit == "ns" else integers * int(_TICKS[role.unit])
@@ -213,7 +223,7 @@ def _since_1970(cells: _Cells, known: Mask, role: Role) -> tuple[Ints, Mask]:
 
 def _is_other(values: Floats, unit: str) -> Mask:
     """Whether the size of numbers, or their digits, say another unit."""
-    other = _dates(np.where(np.abs(values) < 1e15, values, 0).astype(np.int64), "yyyymmdd")[1]
+    other = _dates(_whole(values), "yyyymmdd")[1]
     for one in _TICKS:
         other |= (one != unit) & _is_plausible(np.abs(values), one)
     return np.asarray(other, dtype=np.bool_)
@@ -222,6 +232,8 @@ def _is_other(values: Floats, unit: str) -> Mask:
 def _by_size(cells: _Cells, known: Mask) -> tuple[Ints, Mask]:
     """Numbers among dates that are text: each says by its size what it counts."""
     micros, odd = np.zeros(len(known), dtype=np.int64), known.copy()
+    if not known.any():
+        return micros, odd
     units: tuple[TimestampUnit, ...] = (*_DIGITS, "s", "ms", "us", "ns")
     for unit in units:
         found, no = _of_numbers(cells, known, Role("", "", "timestamp", unit=unit))
@@ -255,7 +267,9 @@ def _of_text(column: pa.Array, written: Mask, role: Role) -> tuple[Ints, Mask, s
     text = pc.replace_substring_regex(text, r"\s*(UTC|GMT)$", "Z")
     series = pd.Series(text.to_numpy(zero_copy_only=False), dtype=object)
     moments = _moments(series, _ISO)
-    left = moments.isna().to_numpy() & ~as_mask(pc.match_substring_regex(text, NUMBER))
+    left = moments.isna().to_numpy()
+    if left.any():
+        left = left & ~as_mask(pc.match_substring_regex(text, NUMBER))
     form = role.form
     if left.any():
         moments = moments.copy()

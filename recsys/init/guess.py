@@ -189,14 +189,15 @@ def _time(columns: Sequence[Profile]) -> Guess | None:
             return 0.0
         if column.form == "time" or (column.form == "number" and column.unit and (named or column.whole)):
             return 3.0 + named + (column.form == "time")
-        ticks = column.whole and named >= 2.5 and column.numbers.min() >= 0
+        ticks = (column.whole or column.clock == "excel") and named >= 2.5 and column.numbers.min() >= 0
         return named if ticks and column.distinct > 1 else 0.0
 
     best = max(columns, key=score, default=None)
     if best is None or score(best) == 0:
         return None
     units = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds", "text": "dates"}
-    what = units[best.unit] if best.unit else "a clock that starts at 0"
+    small = "days as a spreadsheet counts them" if best.clock == "excel" else "a clock that starts at 0"
+    what = units.get(best.unit, "dates written as one number") if best.unit else small
     named = hint(best.name, "time") > 0
     return Guess(best, "timestamp", f"{what}{', named like one' if named else ''}", sure=named and bool(best.unit))
 

@@ -9,11 +9,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.columns import ColumnTypeError, Role, parse
+from recsys.data.config import TimestampUnit
+from recsys.data.times import are_spreadsheet_days, guess_unit
 
 __all__ = ["Form", "Profile", "Unit", "profile", "readable", "separator_of"]
 
 Form = Literal["empty", "number", "time", "list", "text", "other"]
-Unit = Literal["s", "ms", "us", "ns", "text"]
+Unit = TimestampUnit
 Floats = NDArray[np.float64]
 
 _BAD = 0.01
@@ -89,8 +91,9 @@ class Profile:
 
     @property
     def clock(self) -> Unit:
-        """The unit in which it is read as a time; small numbers count seconds."""
-        return self.unit or ("s" if self.form == "number" else "text")
+        """The unit in which it is read as a time; small numbers count seconds, or the days of a spreadsheet."""
+        small: Unit = "excel" if are_spreadsheet_days(self.numbers) else "s"
+        return self.unit or (small if self.form == "number" else "text")
 
     @property
     def full(self) -> bool:
@@ -198,6 +201,9 @@ def _unit(values: pa.Array, numbers: Floats) -> Unit | None:
     """The unit in which these would be moments of our time."""
     if pa.types.is_large_string(values.type) and _are_days(numbers):
         return "text"
+    written = guess_unit(numbers)
+    if written is not None and written.startswith("yyyy"):
+        return written
     low, high = np.quantile(numbers, (0.01, 0.99))
     return next((unit for unit, (first, last) in _CLOCKS.items() if first <= low and high <= last), None)
 

@@ -1,8 +1,10 @@
 import gzip
 import hashlib
+import runpy
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from uuid import UUID
 
 import numpy as np
@@ -543,6 +545,30 @@ def test_a_log_of_one_user_or_of_few_events_is_not_warned_of(place):
     place.write("e.csv", PLAIN + "".join(f"{'u' if n else 'v'},i{n},1,{1709210096 + n}\n" for n in range(1000)))
     place.ingest()
     assert place.report.warnings == ()
+
+
+ARROW = runpy.run_path(str(Path(__file__).with_name("arrow_types.py")))
+
+
+@pytest.mark.parametrize("kind", ["numeric", "multi_categorical"])
+def test_a_parquet_column_of_any_type_is_read_or_named(place, kind):
+    read = 0
+    for name, values in ARROW["arrow_types"]().items():
+        values = ARROW["variants"](values).get("nullable")
+        if values is None or not ARROW["fits_parquet"](values):
+            continue
+        n = len(values)
+        plain = {"user_id": list(range(n)), "item_id": list(range(n)), "timestamp": [1709210096] * n}
+        place.write("e.parquet", pa.table({**plain, "x": values}))
+        try:
+            place.ingest("e.parquet", log={"context": {"x": kind}}, max_reject_share=1)
+        except DataError as error:
+            assert "e.parquet: column x: found " in str(error) or "rejected" in str(error), name  # noqa: PT017
+        else:
+            report = place.report.tables["interactions"]
+            assert report.kept + report.rejected == n == len(place.rejected()) + report.kept
+            read += 1
+    assert read > 25
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

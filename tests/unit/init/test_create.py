@@ -51,6 +51,24 @@ def refused(*words, **options):
         assert word in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("unit", "times"),
+    [
+        ("yyyymmdd", [20231101 + day for day in range(30)]),
+        ("yyyymmddhhmmss", [20231101120000 + 1_000_000 * day for day in range(30)]),
+        ("excel", [45231.25 + day for day in range(30)]),
+        ("ms", [(START + 86_400 * day) * 1000 for day in range(30)]),
+    ],
+)
+def test_dates_written_as_numbers_are_no_seconds(folder, unit, times):
+    rows = events()
+    columns = {"user_id": [row[0] for row in rows], "item_id": [row[1] for row in rows]}
+    pq.write_table(pa.table({**columns, "timestamp": [times[n % 30] for n in range(len(rows))]}), "log.parquet")
+    create("log.parquet")
+    log = config().data.interactions
+    assert (log.timestamp, log.timestamp_unit) == ("timestamp", unit)
+
+
 def test_the_file_says_how_it_was_made_and_how_to_run_it(folder):
     made = create("log.csv", out=folder / "my shop.yaml")
     lines = (folder / "my shop.yaml").read_text(encoding="utf-8").splitlines()
