@@ -172,6 +172,11 @@ def read_delimited(
             f"{path}:{error.line}: found a row of more than {BLOCK >> 20} MB, expected shorter ones "
             "(a quote that nothing closes, or not a table?)"
         ) from error
+    except pa.ArrowInvalid as error:
+        # Of a header that no line break ends.
+        if "Empty CSV file or block" not in str(error):
+            raise
+        table = pa.table({raw[name]: pa.array([], pa.large_string()) for name in columns})
     table = table.rename_columns(list(columns))
     _check_counts(path, counter, table.num_rows + len(bad) + skipped)
     table = _with_bad_spans(table, counter.spans, bad, skipped)

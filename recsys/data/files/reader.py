@@ -1,10 +1,8 @@
 """The entrance: which columns a file has, and its rows, whatever its format."""
 
-import csv
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,10 +13,10 @@ from numpy.typing import NDArray
 from recsys.data.config import TableConfig
 from recsys.data.files import delimited, parquet, records, spreadsheet
 from recsys.data.files.encoding import Encoding, encoding_of
-from recsys.data.files.find import LABELS, Format, format_of
+from recsys.data.files.find import Format, format_of
 from recsys.data.files.lines import LineMap
 from recsys.data.files.source import BadRow, Source
-from recsys.data.files.stream import UNREADABLE, beginning, decode_blocks
+from recsys.data.files.stream import beginning, decode_blocks, readable
 from recsys.data.files.typed import DeclaredType, plain_names, typed_name
 from recsys.errors import DataError
 
@@ -45,7 +43,7 @@ def column_names(path: Path, config: TableConfig) -> list[str]:
         DataError: The file is unreadable or empty.
     """
     kind = format_of(path, config)
-    with _readable(path, kind):
+    with readable(path, kind):
         if kind == "parquet":
             return parquet.column_names(path)
         if kind == "jsonl":
@@ -65,7 +63,7 @@ def declared_types(path: Path, config: TableConfig) -> dict[str, DeclaredType]:
     kind = format_of(path, config)
     if kind not in ("csv", "tsv") or config.header is not None:
         return {}
-    with _readable(path, kind):
+    with readable(path, kind):
         header = delimited.header_of(path, delimited.dialect_of(path, kind, config), config)
     typed = [typed_name(cell) for cell in header]
     return {cell.name: cell.type for cell in typed if cell.type} if plain_names(header) != header else {}
@@ -101,7 +99,7 @@ def read_head(path: Path, config: TableConfig, *, rows: int, size: int) -> Head:
         DataError: The file is unreadable or empty.
     """
     kind = format_of(path, config)
-    with _readable(path, kind):
+    with readable(path, kind):
         if kind == "parquet":
             table, unreadable, share = parquet.read_head(path, rows)
             return Head(parquet.column_names(path), table, share, unreadable)
@@ -153,7 +151,7 @@ def read_source(path: Path, config: TableConfig, columns: Sequence[str]) -> Sour
         DataError: The file is unreadable, empty, or lacks a column.
     """
     kind = format_of(path, config)
-    with _readable(path, kind):
+    with readable(path, kind):
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         rows = _READERS[kind](path, config, columns)
@@ -213,15 +211,6 @@ _READERS: dict[Format, Callable[[Path, TableConfig, Sequence[str]], _Rows]] = {
     "excel": _read_spreadsheet,
     "parquet": _read_parquet,
 }
-
-
-@contextmanager
-def _readable(path: Path, kind: Format) -> Iterator[None]:
-    """Turns what readers raise over a damaged file into a message that names it."""
-    try:
-        yield
-    except (*UNREADABLE, pa.ArrowException, csv.Error) as error:
-        raise DataError(f"{path}: found a file that cannot be read ({error}), expected {LABELS[kind]}") from error
 
 
 def _check_columns(path: Path, found: Sequence[str], wanted: Sequence[str], line: str) -> None:

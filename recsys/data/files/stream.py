@@ -1,6 +1,7 @@
 """The bytes of a file, unpacked; and its text as UTF-8 blocks of whole lines."""
 
 import codecs
+import csv
 import gzip
 import zipfile
 import zlib
@@ -9,15 +10,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recsys.data.files.find import zip_member
+import pyarrow as pa
+
+from recsys.data.files.find import LABELS, Format, zip_member
+from recsys.errors import DataError
 
 __all__ = [
     "BLOCK",
-    "UNREADABLE",
     "BlockReader",
     "beginning",
     "decode_blocks",
     "open_bytes",
+    "readable",
     "text_blocks",
     "whole_lines",
 ]
@@ -25,12 +29,24 @@ __all__ = [
 BLOCK = 1 << 24
 """Bytes read at a time. One row must fit into a block; a larger block costs nothing for small files."""
 
-UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
-"""What a damaged, truncated or encrypted file raises while it is unpacked."""
+# What a damaged, truncated or encrypted file raises while it is unpacked and parsed.
+_UNREADABLE = (
+    *(OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError),
+    *(pa.ArrowException, csv.Error),
+)
 
 # A byte that occurs in no UTF-8 text stands for what could not be decoded, so that its row alone is rejected.
 _NOT_UTF8 = "\udcff"
 codecs.register_error("recsys_not_utf8", lambda error: (_NOT_UTF8, cast(UnicodeDecodeError, error).end))
+
+
+@contextmanager
+def readable(path: Path, kind: Format) -> Iterator[None]:
+    """Turns what readers raise over a damaged file into a message that names it."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: found a file that cannot be read ({error}), expected {LABELS[kind]}") from error
 
 
 @contextmanager
