@@ -101,6 +101,7 @@ def test_with_quotes_rows_rejects_and_their_lines_are_all_lines(tmp_path, text):
 
 @UGLY
 @given(text=st.builds("a\tb\n{}".format, ugly(["\t", "\t", "\n", "\r\n", '"', '""', "x", " "])))
+@example(text='a\tb\n"""""""')
 def test_of_tabs_every_line_is_a_row_a_reject_or_blank_whatever_the_quotes(tmp_path, text):
     source = read(tmp_path, text, name="x.tsv")
     lines = source.lines([*source.records.tolist(), *(row.record for row in source.bad)])
