@@ -5,8 +5,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from charset_normalizer import from_bytes
-
 from recsys.data.config import TableConfig
 from recsys.data.files.stream import BLOCK, open_bytes
 
@@ -78,18 +76,21 @@ def recognise(content: bytes) -> Encoding:
 
 
 def _by_frequency(sample: bytes) -> Encoding:
+    # Few files need it, and every command would wait for its tables.
+    from charset_normalizer import from_bytes
+
     runs = [len(run) for run in _HIGH.findall(sample)]
     # Accented letters stand alone between ASCII letters; the letters of other scripts stand together.
     latin = 2 * sum(run == 1 for run in runs) > len(runs)
     matches = list(from_bytes(sample, cp_isolation=_LATIN_SCRIPT if latin else _LATIN_SCRIPT + _OTHER_SCRIPTS))
     if not matches:
         return Encoding("iso8859-1", "no other encoding fits", False)
-    best = matches[0]
+    name = matches[0].encoding
     if latin:
         # These code pages share most letters: without a clear winner, the most common one.
-        similar = [match for match in matches if match.chaos <= best.chaos + _SIMILAR]
-        best = next((match for match in similar if match.encoding == _WESTERN), best)
-    return Encoding(codecs.lookup(best.encoding).name, "frequencies of its characters", False)
+        similar = [match for match in matches if match.chaos <= matches[0].chaos + _SIMILAR]
+        name = _WESTERN if any(_WESTERN in match.could_be_from_charset for match in similar) else name
+    return Encoding(codecs.lookup(name).name, "frequencies of its characters", False)
 
 
 def _without_mark(sample: bytes) -> str | None:

@@ -91,6 +91,8 @@ class LineCounter:
             RowTooLong: A row is longer than `limit` bytes.
         """
         for block in blocks:
+            if len(block) > limit:
+                self._check_lengths(block, limit)
             self._feed(block)
             started = self._open.lines if self._open else 0
             if len(self._tail) + self._open_bytes > limit:
@@ -107,6 +109,12 @@ class LineCounter:
         )
         order = np.argsort(rows, kind="stable")
         return LineMap(header, rows[order].astype(np.int64), shifts[order])
+
+    def _check_lengths(self, block: bytes, limit: int) -> None:
+        ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == _BREAK)
+        long = np.flatnonzero(np.diff(ends, prepend=-1) > limit)
+        if len(long):
+            raise RowTooLong(self.lines + 1 + int(long[0]))
 
     def _feed(self, block: bytes) -> None:
         text = self._tail + block if self._tail else block
@@ -193,6 +201,8 @@ def is_regular(text: bytes, delimiter: int) -> bool:
     if (np.cumsum(quoted, dtype=np.uint8)[~quoted] & 1).any():
         return False
     quotes = marks[quoted]
+    if len(quotes) % 2:
+        return False
     opening, closing = quotes[::2], quotes[1::2]
     before = data[opening - 1]
     starts = (before == delimiter) | (before == _BREAK)
