@@ -27,7 +27,13 @@ from recsys.features.batch import Codes, QueryBatch
 from recsys.features.history import Requests, row_requests, window_requests
 from recsys.funnel.runtime import Funnel
 
-__all__ = ["run"]
+__all__ = ["NOTHING_TO_FIND", "run"]
+
+NOTHING_TO_FIND = (
+    "evaluate: every positive of the test window was seen before; nothing is left to find; "
+    "where things are chosen again, set policy.exclude_seen: never"
+)
+"""Said where no request of the test window has a positive."""
 
 _TASK_REQUESTS = 5000
 """Requests whose candidates the AUC of tasks is taken over: more would not change its third digit."""
@@ -50,10 +56,7 @@ def run(config: Config, context: StageContext) -> Metrics:
 
     requests = window_requests(log.events, histories, TEST, withheld=withheld_length(config))
     if not len(requests):
-        raise DataError(
-            "evaluate: every positive of the test window was seen before; nothing is left to find; "
-            "where things are chosen again, set policy.exclude_seen: never"
-        )
+        raise DataError(NOTHING_TO_FIND)
     rows = None
     if config.ranking is not None and config.ranking.samples.kind == "events":
         at = labelled_rows(log, (TEST,), context.inputs["ingest"])

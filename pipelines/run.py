@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pipelines.bundle import BUNDLE
 from pipelines.graph import Observer, Observers, execute
+from pipelines.learnable import LearnableCheck
 from pipelines.stages import stages_for
 from pipelines.store import Artifact, in_plain_words
 from pipelines.tracking import TrackingObserver, git_revision
@@ -56,7 +57,8 @@ def run_pipeline(
             workspace,
             until=until,
             force=force,
-            observer=Observers(watcher, tracking),
+            # First: where nothing can be learned, nobody is told that a stage begins.
+            observer=Observers(LearnableCheck(config, watcher), watcher, tracking),
             wait=wait,
         )
         published = None

@@ -80,6 +80,12 @@ def assign_windows(
         case GivenSplit():
             windows = _given(user, given)
     if len(windows) and not (windows == RECALL).any():
+        if isinstance(config, GlobalTimeSplit) and time is not None and time[0] == time[-1]:
+            raise DataError(
+                f"split.kind: found global_time, but all {len(windows):,} events have the same "
+                "data.interactions.timestamp: there is no moment to cut at; use a split of kind random, or name the "
+                "column with the time"
+            )
         raise DataError(
             f"split.{config.kind}: found {len(windows)} events and none of them before the first cut, expected some "
             "for the recall window; use more events or smaller shares"

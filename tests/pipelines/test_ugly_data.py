@@ -116,8 +116,8 @@ def test_no_positives(pipeline):
     code, err = pipeline(labelled(circles(), lambda n: 0), **CLICKS)
     assert code == 2
     assert (
-        "split: none of the 108 events of the recall window is a positive, out of 144 events; expected some: "
-        "check data.positive and the shares"
+        "data.positive: none of the 108 events of the recall window is a positive, out of 144 events, 0 of them "
+        "positives; expected some with click of at least 1; lower data.positive.at_least"
     ) in err
 
 
@@ -178,7 +178,7 @@ def test_one_user(pipeline, recommend):
 def test_one_event(pipeline):
     code, err = pipeline(circles(1, 1, 1))
     assert code == 2
-    assert "split: none of the 0 events of the test window is a positive, out of 1 events; expected some" in err
+    assert "which leaves no event for the test window: " in err
 
 
 def test_one_item_that_is_bought_again(pipeline, recommend):

@@ -10,7 +10,11 @@ from recsys.problems import Problem
 from recsys.retrieval.config import FlatIndex, IndexConfig
 from recsys.settings import Settings
 
-__all__ = ["LogFacts", "RouteSettings", "VectorRouteSettings"]
+__all__ = ["HistoryFacts", "LogFacts", "RouteSettings", "VectorRouteSettings"]
+
+
+_PAIR = 2
+"""Different items that make a pair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,25 @@ class LogFacts:
     columns: Mapping[TableSide, Mapping[str, ColumnKind]]
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryFacts:
+    """What the positive events of the recall window offer to learn from.
+
+    Attributes:
+        users: with an event.
+        most_events: of one user.
+        most_items: different items of one user.
+        most_items_of_log: the same in all windows.
+        most_frequent: events of the item that has most.
+    """
+
+    users: int
+    most_events: int
+    most_items: int
+    most_items_of_log: int
+    most_frequent: int
+
+
 class RouteSettings(Settings):
     """Settings of a route; a subclass says by class variables what it asks of the log."""
 
@@ -39,6 +62,10 @@ class RouteSettings(Settings):
     """Settings that weigh events by age: `null` turns them off, and is the default and only choice without time."""
     needs_time: ClassVar[bool] = False
     """Whether the route is nothing without time."""
+    pairs_items: ClassVar[bool] = False
+    """Whether all that the route learns from are users with two different items."""
+    stops_without_pairs: ClassVar[bool] = False
+    """Whether it cannot be fitted without them; else it is fitted, and finds nothing."""
     reads_items: ClassVar[bool] = False
     """Whether the route reads the items table itself, not only the features made of it."""
 
@@ -62,6 +89,32 @@ class RouteSettings(Settings):
             yield from self._order_problems()
         if log.timeless:
             yield from self._age_problems(log.timeless)
+
+    def stopping(self, facts: HistoryFacts) -> Iterator[Problem]:
+        """Why the route cannot be fitted on these histories."""
+        if self.stops_without_pairs:
+            yield from self._pair_problems(facts)
+
+    def idle(self, facts: HistoryFacts) -> Iterator[Problem]:
+        """Why the route will learn nothing from these histories, though it can be fitted."""
+        if not self.stops_without_pairs:
+            yield from self._pair_problems(facts)
+
+    def _pair_problems(self, facts: HistoryFacts) -> Iterator[Problem]:
+        if not self.pairs_items or facts.most_items >= _PAIR:
+            return
+        kind = getattr(self, "kind")  # noqa: B009  every subclass has it
+        if facts.most_items_of_log >= _PAIR:
+            whose = "in the recall window of the split, no user"
+            then = "leave it more events: a split of kind global_time or random, or smaller shares"
+        else:
+            whose = "in the whole log, no user"
+            then = "use routes that do without: popular, or bm25 or tfidf where items have texts"
+        yield Problem(
+            f"found {kind}, which learns from users with two different items, but {whose} has more than one "
+            f"({facts.users:,} users have events); {then}",
+            at=("kind",),
+        )
 
     def order_reason(self) -> str:
         """Why the route is nothing without order, as the middle of a sentence; empty where it is something."""

@@ -13,6 +13,7 @@ class _FactorsConfig(VectorRouteSettings):
     """What both ways of factorising share: an unseen user's factor comes from the history."""
 
     distance_settings = ("query_decay",)
+    pairs_items = True
 
     embedding_dim: PositiveInt = 64
     """Length of the factors."""

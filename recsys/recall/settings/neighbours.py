@@ -13,6 +13,7 @@ class ItemCFConfig(RouteSettings):
     """Sequence-aware item-to-item co-occurrence."""
 
     distance_settings = ("distance_decay", "query_decay")
+    pairs_items = True
 
     kind: Literal["itemcf"]
     window: PositiveInt = 40
@@ -38,6 +39,7 @@ class UserCFConfig(RouteSettings):
     """What similar users have (Resnick 1994), in item-to-item form, so that it answers from the history alone."""
 
     distance_settings = ("query_decay",)
+    pairs_items = True
 
     kind: Literal["usercf"]
     user_penalty: NonNegativeFloat = 1.0
@@ -56,6 +58,7 @@ class SwingConfig(RouteSettings):
     """Pairs of users who share two items and little else (Yang 2020)."""
 
     distance_settings = ("query_decay",)
+    pairs_items = True
 
     kind: Literal["swing"]
     alpha: NonNegativeFloat = 1.0
@@ -80,6 +83,7 @@ class GraphFilterConfig(RouteSettings):
     """A low-pass filter on the graph of users and items, in closed form (GF-CF, Shen 2021). Needs no order."""
 
     distance_settings = ("query_decay",)
+    pairs_items = True
 
     kind: Literal["graph_filter"]
     rank: PositiveInt = 256
@@ -102,6 +106,7 @@ class EASEConfig(RouteSettings):
     """Every item a linear regression on all the others (Steck 2019)."""
 
     distance_settings = ("query_decay",)
+    pairs_items = True
 
     kind: Literal["ease"]
     l2: PositiveFloat = 200.0

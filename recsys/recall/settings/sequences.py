@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from recsys.problems import Problem
-from recsys.recall.settings.base import LogFacts, VectorRouteSettings
+from recsys.recall.settings.base import HistoryFacts, LogFacts, VectorRouteSettings
 from recsys.recall.word2vec.config import Word2VecSettings
 
 __all__ = ["DeepWalkConfig", "Item2VecConfig", "Node2VecConfig", "VectorsConfig"]
@@ -30,6 +30,7 @@ class VectorsConfig(VectorRouteSettings):
     """What these routes share: a request is the decayed mean of its history's vectors."""
 
     distance_settings = ("query_decay",)
+    pairs_items = True
 
     training: Word2VecSettings = Word2VecSettings()
     """How the vectors are trained."""
@@ -56,9 +57,19 @@ class Item2VecConfig(VectorsConfig):
     training: HistoryTraining = HistoryTraining()
     """How the vectors are trained."""
 
+    def stopping(self, facts: HistoryFacts) -> Iterator[Problem]:
+        """See `RouteSettings`; also items that are all too rare."""
+        yield from super().stopping(facts)
+        least = self.training.min_count
+        if facts.most_frequent < least:
+            found = f"found {least}, but no item has more than {facts.most_frequent:,} events in the recall window"
+            yield Problem(f"{found}; lower it", at=("training", "min_count"))
+
 
 class _WalkConfig(VectorsConfig):
     """Random walks over the graph of items that follow one another."""
+
+    stops_without_pairs = True
 
     walks: PositiveInt = 10
     """Walks from every item."""

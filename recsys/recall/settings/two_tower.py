@@ -7,7 +7,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from recsys.data.config import TableSide
 from recsys.problems import Problem, unknown
-from recsys.recall.settings.base import LogFacts, VectorRouteSettings
+from recsys.recall.settings.base import HistoryFacts, LogFacts, VectorRouteSettings
 from recsys.recall.settings.factors import ALSConfig
 from recsys.settings import Settings
 from recsys.training.config import OptimiserConfig, TrainingConfig
@@ -217,6 +217,19 @@ class TwoTowerConfig(VectorRouteSettings):
     def order_reason(self) -> str:
         """See `RouteSettings`: means and attention pooling do without order."""
         return "" if self.encoder.kind in ("mean", "attention") else "it learns the next item from those before"
+
+    def stopping(self, facts: HistoryFacts) -> Iterator[Problem]:
+        """See `RouteSettings`; a training positive has at least `min_history` events before it."""
+        if facts.most_events > self.min_history:
+            return
+        kind = getattr(self, "kind")  # noqa: B009  every subclass has it
+        default = "" if "min_history" in self.model_fields_set else f", the default of {kind}"
+        yield Problem(
+            f"found {self.min_history}{default}, but no user has more than {facts.most_events:,} events in the recall "
+            "window, so there is no training positive; lower it, leave the window more events by another split, or use "
+            "popular",
+            at=("min_history",),
+        )
 
     def _order_problems(self) -> Iterator[Problem]:
         if not self.order_reason() or "encoder" not in self.model_fields_set:

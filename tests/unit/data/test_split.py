@@ -187,6 +187,8 @@ def test_global_time_without_ties_holds_the_shares():
 
 def test_global_time_where_nothing_comes_before_the_cut_says_so():
     with pytest.raises(DataError, match=r"split\.global_time: found 10 events and none of them before the first cut"):
+        assign_windows(np.zeros(10, int), np.array([0] * 9 + [1]), GlobalTimeSplit(kind="global_time"), rng())
+    with pytest.raises(DataError, match=r"all 10 events have the same data\.interactions\.timestamp: there is no"):
         assign_windows(np.zeros(10, int), np.zeros(10, int), GlobalTimeSplit(kind="global_time"), rng())
 
 
