@@ -89,7 +89,8 @@ class Config(Settings):
 def _settled_defaults(config: Config) -> dict[str, object]:
     """The sections whose defaults depend on other sections, with the defaults that hold here."""
     named = config.features.item
-    fields = {} if named is None or "item_id" in named else {"fields": ()}
+    without_items = config.data.rows_only or (named is not None and "item_id" not in named)
+    fields = {"fields": ()} if without_items else {}
     history = config.features.history.with_defaults(fields)
     facts = _log_facts(config)
     return {
@@ -316,8 +317,6 @@ def _check_features(config: Config) -> Iterator[Problem]:
 
 def _check_history(config: Config) -> Iterator[Problem]:
     history = config.features.history
-    if config.data.rows_only and "fields" not in history.model_fields_set:
-        return
     known = [] if config.data.rows_only else _inputs(config)["item"]
     for position, field in enumerate(history.fields):
         if field not in known:
@@ -561,7 +560,7 @@ def _check_ranker_fields(config: Config) -> Iterator[Problem]:
     if config.ranking is None:
         return
     known = [f"{side}.{name}" for side, names in _inputs(config).items() for name in names]
-    known += [] if config.data.rows_only else [f"history.{name}" for name in config.features.history.fields]
+    known += [f"history.{name}" for name in config.features.history.fields]
     for at, field in _all_named_inputs(config.ranking):
         if field not in known and not _is_route_input(field, config.routes):
             named = (*config.routes, "fusion") if config.routes else ()
