@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.graph import plan
+from pipelines.graph import StageStatus, plan
 from pipelines.stage import Stage
 from pipelines.store import Store, in_plain_words
 from recsys.bundle.store import versions
@@ -53,9 +53,13 @@ def find_leftovers(stages: Sequence[Stage], workspace: Path, *, keep_bundles: in
     Raises:
         ArtifactError: the record of the last run or the registry is damaged, so that nobody knows what is needed.
     """
+    return _unneeded(plan(stages, workspace), workspace, keep_bundles)
+
+
+def _unneeded(statuses: Sequence[StageStatus], workspace: Path, keep_bundles: int | None) -> list[Leftover]:
     store = Store(workspace)
     needed = {store.folder(stage, key) for stage, key in store.latest_keys().items()}
-    needed |= {status.artifact.folder for status in plan(stages, workspace) if status.artifact is not None}
+    needed |= {status.artifact.folder for status in statuses if status.artifact is not None}
     old = [Leftover(folder, folder.parent.name, _size(folder)) for folder in store.folders() if folder not in needed]
     old += [Leftover(path, f"{path.parent.name}, unfinished", _size(path)) for path in store.unfinished_folders()]
     return old + ([] if keep_bundles is None else _old_bundles(workspace / "bundles", keep_bundles))
@@ -84,9 +88,14 @@ def collect(
     return leftovers
 
 
-def holdings(stages: Sequence[Stage], workspace: Path) -> list[Holding]:
-    """Who uses the disk: artifacts in use and left over, bundles, the tracker's files, the rest."""
-    leftover = sum(left.size for left in find_leftovers(stages, workspace))
+def holdings(statuses: Sequence[StageStatus], workspace: Path) -> list[Holding]:
+    """Who uses the disk: artifacts in use and left over, bundles, the tracker's files, the rest.
+
+    Args:
+        statuses: of all stages of the configuration, from `plan`.
+        workspace: where the artifacts are.
+    """
+    leftover = sum(left.size for left in _unneeded(statuses, workspace, None))
     parts = {path.name: _size(path) for path in workspace.iterdir()} if workspace.is_dir() else {}
     tracked = [name for name in parts if name.startswith(("mlflow", "mlruns", "tracking"))]
     known = {

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from recsys.training.trainer import TrainResult, Validation
 
 __all__ = ["CALIBRATION", "model_inputs", "run"]
+_MANY_FIELDS = 50
+"""From here on the export takes long enough to say so."""
 
 CALIBRATION = "calibration.json"
 """What scores say of probabilities, in this stage's output, where that is asked for."""
@@ -165,6 +167,8 @@ def _trained(
         settled = ranking.training.model_copy(update={"epochs": result.best_epoch})
         again = ranking.model_copy(update={"training": settled})
         model, _ = _fitted(again, spec, both, context, "refit", None)
+    if len(spec.fields) >= _MANY_FIELDS:
+        context.say(f"exporting the model and checking its graph, over {len(spec.fields)} inputs")
     export_onnx(model, spec.fields, spec.history_length, path, output="logits")
     return {"best": result.best, "best_epoch": result.best_epoch, "epochs": result.epochs}, scores
 

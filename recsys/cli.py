@@ -284,8 +284,9 @@ def status(
     from pipelines.stages import stages_for
     from recsys.terminal import print_holdings, print_statuses
 
-    stages, workspace = stages_for(settings), Path(settings.workspace)
-    statuses, held = plan(stages, workspace, verify=verify), holdings(stages, workspace)
+    workspace = Path(settings.workspace)
+    statuses = plan(stages_for(settings), workspace, verify=verify)
+    held = holdings(statuses, workspace)
     if as_json:
         told = [{"stage": s.stage, "state": s.state, "why": s.why} for s in statuses]
         _print_json({"stages": told, "disk": {part.what: part.size for part in held}})

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recsys.features.batch import Field
+from recsys.nn.stacked import columns
 
 __all__ = ["SPARSE_ROWS", "EmbeddingCollection", "NumberVectors"]
 
@@ -83,8 +84,7 @@ class EmbeddingCollection(nn.Module):
 
     def rows(self, inputs: Mapping[str, Tensor], fields: Sequence[Field]) -> Tensor:
         """`(…, ΣW)` rows of the fused table, 0 at padding, for fields that share their leading axes."""
-        values = [inputs[field.name] if field.width > 1 else inputs[field.name].unsqueeze(-1) for field in fields]
-        rows = torch.cat(values, dim=-1)
+        rows = columns(inputs, fields)
         offsets = [self.offsets[field.table] for field in fields for _ in range(field.width)]
         return rows + torch.tensor(offsets, device=rows.device) * (rows > 0)
 

@@ -16,6 +16,7 @@ from recsys.nn.dropout import Dropout
 from recsys.nn.embedding import EmbeddingCollection, NumberVectors
 from recsys.nn.mlp import MLP
 from recsys.nn.norm import InputStandardise, Moments
+from recsys.nn.stacked import columns
 from recsys.ranking.configs import RankerConfig
 from recsys.ranking.settings.base import NetworkSettings
 from recsys.ranking.settings.sequences import SequenceSettings
@@ -79,8 +80,8 @@ class FieldInputs(nn.Module):
         self.request = [field for field in spec.side(*_REQUEST) if field.is_index]
         self.candidate = [field for field in spec.side(*_CANDIDATE) if field.is_index]
         self.past = [field for field in spec.side("history") if field.is_index]
-        self.request_numbers = [field.name for field in spec.side(*_REQUEST) if not field.is_index]
-        self.candidate_numbers = [field.name for field in spec.side(*_CANDIDATE) if not field.is_index]
+        self.request_numbers = [field for field in spec.side(*_REQUEST) if not field.is_index]
+        self.candidate_numbers = [field for field in spec.side(*_CANDIDATE) if not field.is_index]
         self.first = spec.side(*_CANDIDATE)[0]
         index = [*self.request, *self.candidate, *self.past]
         self.embeddings = EmbeddingCollection(index, dim) if index and dim else None
@@ -107,9 +108,9 @@ class FieldInputs(nn.Module):
     def measure(self, batch: Batch, request: Moments, candidate: Moments) -> None:
         """Adds the numbers of a batch, of its requests and of its real candidates, to what they are standardised by."""
         if self.request_numbers:
-            request.add(_numbers(batch, self.request_numbers))
+            request.add(columns(batch.inputs, self.request_numbers))
         if self.candidate_numbers:
-            candidate.add(_real(batch, _numbers(batch, self.candidate_numbers)))
+            candidate.add(_real(batch, columns(batch.inputs, self.candidate_numbers)))
 
     def shape(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
         """B and C."""
@@ -174,16 +175,12 @@ class FieldInputs(nn.Module):
 
 
 def _stacked(
-    inputs: Mapping[str, Tensor], names: list[str], empty: tuple[int, ...], standardise: InputStandardise
+    inputs: Mapping[str, Tensor], fields: list[Field], empty: tuple[int, ...], standardise: InputStandardise
 ) -> Tensor:
-    if not names:
+    if not fields:
         return torch.zeros(empty, device=next(iter(inputs.values())).device)
-    numbers: Tensor = standardise(torch.stack([inputs[name] for name in names], dim=-1))
+    numbers: Tensor = standardise(columns(inputs, fields))
     return numbers
-
-
-def _numbers(batch: Batch, names: list[str]) -> Tensor:
-    return torch.stack([batch.inputs[name] for name in names], dim=-1)
 
 
 def _real(batch: Batch, values: Tensor) -> Tensor:

@@ -13,12 +13,14 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from torch import Tensor, nn
 
 from recsys.errors import ParityError
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field
 from recsys.features.onnx import OnnxGraph
+from recsys.nn.stacked import StackedInputs, columns
 
 __all__ = ["TOLERANCE", "check_parity", "export_onnx", "random_inputs"]
 
@@ -56,7 +58,10 @@ def export_onnx(
         ParityError: graph and module disagree, or there is no such graph.
     """
     example = _tensors(random_inputs(fields, history_length, *_EXAMPLE, np.random.default_rng(0)))
-    model = _traced(_ByPosition(module, list(example)), example, [_dynamic(field) for field in fields], output)
+    groups = _groups(fields)
+    stacked = {name: columns(example, some) for name, some in groups.items()}
+    model = _traced(_ByGroup(module, groups), stacked, [_dynamic(some[0]) for some in groups.values()], output)
+    _split_inputs(model, groups, [field.name for field in fields])
     path.write_bytes(_stripped(model).SerializeToString())
     try:
         check_parity(module, OnnxGraph(path), fields, history_length, tolerance=tolerance)
@@ -66,7 +71,7 @@ def export_onnx(
 
 
 def _traced(
-    module: "_ByPosition", example: Mapping[str, Tensor], dynamic: Sequence[dict[int, Any]], output: Output
+    module: "_ByGroup", example: Mapping[str, Tensor], dynamic: Sequence[dict[int, Any]], output: Output
 ) -> onnx.ModelProto:
     try:
         with _quiet(), torch.no_grad():
@@ -154,18 +159,60 @@ def _along(mask: _Array, axes: int) -> _Array:
     return mask.reshape(mask.shape + (1,) * (axes - mask.ndim))
 
 
-class _ByPosition(nn.Module):
-    """The exporter names inputs by position; models take them by name."""
+def _groups(fields: Sequence[Field]) -> dict[str, list[Field]]:
+    """Fields with the same leading axes and type, by the name that their values side by side have in the graph."""
+    groups: dict[str, list[Field]] = {}
+    for field in fields:
+        side = {"context": "user", "route": "item"}.get(field.side, field.side)
+        groups.setdefault(f"grouped.{side}.{'rows' if field.is_index else 'numbers'}", []).append(field)
+    return groups
 
-    def __init__(self, module: nn.Module, names: Sequence[str]) -> None:
+
+class _ByGroup(nn.Module):
+    """A module that takes its inputs by group instead of by name.
+
+    Tracing costs time for every operation, most of all for those on inputs, so that hundreds of fields took minutes:
+    the graph is traced over a few tensors that hold all of them.
+    """
+
+    def __init__(self, module: nn.Module, groups: Mapping[str, Sequence[Field]]) -> None:
         super().__init__()
         self.module = module
-        self.names = list(names)
+        self.groups = list(groups.values())
 
     def forward(self, *values: Tensor) -> Tensor:
         """The module's output."""
-        out: Tensor = self.module(dict(zip(self.names, values, strict=True)))
+        out: Tensor = self.module(StackedInputs(list(zip(self.groups, values, strict=True))))
         return out
+
+
+def _split_inputs(model: onnx.ModelProto, groups: Mapping[str, Sequence[Field]], names: Sequence[str]) -> None:
+    """Makes the fields the inputs of a graph whose inputs are groups of them.
+
+    No field is called `column.…` or `grouped.…`: names of fields begin with their side.
+    """
+    graph, nodes = model.graph, []
+    leading = {value.name: [_axis(axis) for axis in value.type.tensor_type.shape.dim[:-1]] for value in graph.input}
+    axis = numpy_helper.from_array(np.array([-1], dtype=np.int64), "last_axis")
+    inputs = {}
+    for group, fields in groups.items():
+        kind = onnx.TensorProto.INT64 if fields[0].is_index else onnx.TensorProto.FLOAT
+        for field in fields:
+            shape = leading[group] + ([field.width] if field.width > 1 else [])
+            inputs[field.name] = onnx.helper.make_tensor_value_info(field.name, kind, shape)
+            if field.width == 1:
+                nodes.append(onnx.helper.make_node("Unsqueeze", [field.name, axis.name], [f"column.{field.name}"]))
+        parts = [field.name if field.width > 1 else f"column.{field.name}" for field in fields]
+        nodes.append(onnx.helper.make_node("Concat", parts, [group], axis=-1))
+    traced = list(graph.node)
+    del graph.input[:], graph.node[:]
+    graph.input.extend(inputs[name] for name in names)
+    graph.node.extend([*nodes, *traced])
+    graph.initializer.append(axis)
+
+
+def _axis(axis: onnx.TensorShapeProto.Dimension) -> str | int:
+    return axis.dim_param or axis.dim_value
 
 
 def _dynamic(field: Field) -> dict[int, Any]:

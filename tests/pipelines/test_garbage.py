@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from pipelines.garbage import collect, find_leftovers, holdings
-from pipelines.graph import Observer, execute
+from pipelines.graph import Observer, execute, plan
 from pipelines.stage import Stage
 from pipelines.store import MANIFEST, Store
 from recsys.errors import ArtifactError, WorkspaceError
@@ -44,7 +44,7 @@ def workspace(tmp_path):
 
 def test_a_workspace_that_was_never_used_holds_nothing(workspace):
     assert collect(graph(), workspace) == []
-    assert sum(part.size for part in holdings(graph(), workspace)) == 0
+    assert sum(part.size for part in holdings(plan(graph(), workspace), workspace)) == 0
     assert not workspace.exists()
 
 
@@ -143,7 +143,7 @@ def test_holdings_add_up_to_what_is_on_disk(workspace):
     (workspace / "mlflow.db").write_bytes(b"x" * 1000)
     (workspace / "bundles" / "1").mkdir(parents=True)
     (workspace / "bundles" / "1" / "file").write_bytes(b"x" * 50)
-    sizes = {part.what: part.size for part in holdings(graph(second=300), workspace)}
+    sizes = {part.what: part.size for part in holdings(plan(graph(second=300), workspace), workspace)}
     assert sum(sizes.values()) == sum(path.stat().st_size for path in workspace.rglob("*") if path.is_file())
     assert (sizes["bundles"], sizes["tracking"]) == (50, 1000)
     assert sizes["left over (recsys gc removes it)"] == find_leftovers(graph(second=300), workspace)[0].size

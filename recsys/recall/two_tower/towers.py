@@ -21,6 +21,7 @@ from recsys.nn.embedding import EmbeddingCollection
 from recsys.nn.linear import Linear
 from recsys.nn.pooling import AttentionPooling, DecayPooling, MeanPooling
 from recsys.nn.sequence import RecurrentStates, SelfAttentionStates, last_state
+from recsys.nn.stacked import columns
 from recsys.recall.settings.two_tower import (
     AttentionEncoder,
     DecayEncoder,
@@ -62,7 +63,7 @@ class FieldSum(nn.Module):
     def __init__(self, fields: Sequence[Field], embeddings: EmbeddingCollection) -> None:
         super().__init__()
         self.index = [field for field in fields if field.is_index]
-        self.numbers = [field.name for field in fields if not field.is_index]
+        self.numbers = [field for field in fields if not field.is_index]
         self.linear = Linear(len(self.numbers), embeddings.dim, bias=False) if self.numbers else None
 
     def forward(self, inputs: Mapping[str, Tensor], embeddings: EmbeddingCollection) -> Tensor:
@@ -71,7 +72,7 @@ class FieldSum(nn.Module):
         if self.index:
             parts.append(embeddings(inputs, self.index).sum(-2))
         if self.linear is not None:
-            parts.append(self.linear(torch.stack([inputs[name] for name in self.numbers], dim=-1)))
+            parts.append(self.linear(columns(inputs, self.numbers)))
         return torch.stack(parts).sum(0)
 
 

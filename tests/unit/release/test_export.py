@@ -15,6 +15,7 @@ from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field
 from recsys.features.onnx import OnnxGraph
 from recsys.nn.embedding import EmbeddingCollection
+from recsys.nn.stacked import columns
 from recsys.release.export import TOLERANCE, check_parity, export_onnx, random_inputs
 
 AGE, YEAR = Field("user.age", 0, 1, ""), Field("item.year", 0, 1, "")
@@ -232,3 +233,39 @@ def test_random_inputs_meet_every_case():
 def test_a_single_request_is_tried_with_and_without_history():
     drawn = [random_inputs((HISTORY_MASK,), LENGTH, 1, 1, np.random.default_rng(seed)) for seed in range(4)]
     assert {float(inputs["history.mask"].sum()) for inputs in drawn} == {0, LENGTH}
+
+
+class Wide(nn.Module):
+    """logit = the sum of all numbers and of an embedding of every index field."""
+
+    def __init__(self, fields):
+        super().__init__()
+        self.sides = {side: [f for f in fields if f.side == side] for side in ("user", "item")}
+        self.table = EmbeddingCollection([f for f in fields if f.is_index], 1, std=1.0)
+
+    def forward(self, inputs):
+        return self.of(inputs, "user").unsqueeze(1) + self.of(inputs, "item")
+
+    def of(self, inputs, side):
+        index = [f for f in self.sides[side] if f.is_index]
+        numbers = [f for f in self.sides[side] if not f.is_index]
+        return self.table(inputs, index).sum(-2) + columns(inputs, numbers).sum(-1, keepdim=True)
+
+
+def test_what_is_traced_does_not_grow_with_the_fields(tmp_path):
+    left = []
+    for count in (2, 40):
+        sides = [f"{side}.f{number}" for number in range(count) for side in ("user", "item")]
+        fields = [Field(f"{name}{kind}", rows, 1, name) for name in sides for kind, rows in (("", 0), ("rows", 5))]
+        path = tmp_path / f"{count}.onnx"
+        export_onnx(Wide(fields).eval(), fields, LENGTH, path, output="logits")
+        assert OnnxGraph(path).inputs == [field.name for field in fields]
+        left.append(len(onnx.load(path).graph.node) - len(fields))
+    assert left[0] == left[1]
+
+
+def test_no_column_name_collides_with_what_the_graph_calls_its_parts(tmp_path):
+    names = [f"{side}.{name}" for side in ("user", "item") for name in ("rows", "a", "a.column", "numbers")]
+    fields = [Field(name, 0 if "a" in name else 5, 1, name) for name in names]
+    export_onnx(Wide(fields).eval(), fields, LENGTH, tmp_path / "graph.onnx", output="logits")
+    assert OnnxGraph(tmp_path / "graph.onnx").inputs == names
