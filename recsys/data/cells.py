@@ -26,10 +26,7 @@ __all__ = [
     "as_floats",
     "as_mask",
     "distinct",
-    "is_bytes",
-    "is_list",
     "masked_array",
-    "plain",
     "trimmed",
 ]
 
@@ -106,63 +103,6 @@ class Parsed:
     values: pa.Array
     role: Role
     bad: dict[str, Mask] = field(default_factory=dict)
-
-
-def plain(column: pa.Array) -> pa.Array:
-    """The same values without dictionary, run-end, view or extension type, text in 64-bit offsets.
-
-    Bytes become text where all of them are UTF-8, 16 fixed bytes become the text of a UUID, and a float16 the float64
-    that is written alike: .1 stays .1.
-    """
-    kind = column.type
-    if isinstance(kind, pa.BaseExtensionType):
-        return _uuids(column.storage) if kind.extension_name == "arrow.uuid" else plain(column.storage)
-    if pa.types.is_dictionary(kind):
-        return plain(column.dictionary_decode())
-    if pa.types.is_run_end_encoded(kind):
-        return plain(pc.run_end_decode(column))
-    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
-        return column.cast(pa.large_string())
-    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == 16:
-        return _uuids(column)
-    if is_bytes(kind):
-        return _decoded(column)
-    if pa.types.is_float16(kind):
-        return _shortest_halves(column)
-    return column
-
-
-def is_bytes(kind: pa.DataType) -> bool:
-    """Whether a type holds bytes."""
-    tests = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
-    return any(test(kind) for test in tests)
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Whether a type holds a list in each row."""
-    tests = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(test(kind) for test in (*tests, pa.types.is_list_view, pa.types.is_large_list_view))
-
-
-def _decoded(column: pa.Array) -> pa.Array:
-    """Bytes as text if they are UTF-8, else as they are: no kind of column reads those."""
-    try:
-        return column.cast(pa.large_binary()).cast(pa.large_string())
-    except pa.ArrowInvalid:
-        return column
-
-
-def _uuids(column: pa.Array) -> pa.Array:
-    digits = [None if cell is None else cell.hex() for cell in column.to_pylist()]
-    cuts = (slice(0, 8), slice(8, 12), slice(12, 16), slice(16, 20), slice(20, 32))
-    texts = [None if one is None else "-".join(one[cut] for cut in cuts) for one in digits]
-    return pa.array(texts, pa.large_string())
-
-
-def _shortest_halves(column: pa.Array) -> pa.Array:
-    null = as_mask(pc.is_null(column))
-    values = np.where(null, np.float16(0), column.to_numpy(zero_copy_only=False).astype(np.float16))
-    return pa.array(values.astype(str).astype(np.float64), mask=null)
 
 
 def as_mask(values: pa.Array) -> Mask:

@@ -32,12 +32,10 @@ from recsys.data.cells import (
     as_floats,
     as_mask,
     distinct,
-    is_bytes,
-    is_list,
     masked_array,
-    plain,
     trimmed,
 )
+from recsys.data.plain import UnreadableTypeError, is_bytes, plain_array
 from recsys.data.tables import ID_TYPE, KIND_TYPES, LABEL_TYPE, WINDOWS
 from recsys.data.times import read_times
 
@@ -58,10 +56,10 @@ def parse(column: pa.Array, role: Role) -> Parsed:
         ColumnTypeError: The column is of a type that cannot play this part.
     """
     try:
-        parsed = _PARSERS[role.kind](_point_numbers(plain(column), role), role)
+        parsed = _PARSERS[role.kind](_point_numbers(plain_array(column), role), role)
     except WrongTypeError:
         raise ColumnTypeError(_type_name(column.type), _FORMS[role.kind]) from None
-    except (pa.ArrowException, NotImplementedError) as error:
+    except (UnreadableTypeError, pa.ArrowException, NotImplementedError) as error:
         raise ColumnTypeError(f"{_type_name(column.type)} ({error})", _FORMS[role.kind]) from error
     settled = replace(parsed.role, settled=True)
     if not role.required:
@@ -203,13 +201,13 @@ def _shortest(column: pa.Array) -> pa.Array:
 
 
 def _categories(column: pa.Array, role: Role) -> Parsed:
-    if not is_list(column.type):
+    if not pa.types.is_large_list(column.type):
         column = pc.split_pattern(_category(column, role).values, role.separator)
     null = as_mask(pc.is_null(column))
     # Neither `list_parent_indices` nor a cast: both count what lies under a null of a fixed-size list.
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
     owners = np.repeat(np.arange(len(column)), lengths)
-    values = _category(plain(pc.list_flatten(column)), role).values
+    values = _category(pc.list_flatten(column), role).values
     keep = pc.is_valid(values)
     counts = np.bincount(owners[as_mask(keep)], minlength=len(column))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.data.cells import plain
 from recsys.data.columns import ColumnTypeError, Role, parse
 from recsys.data.config import (
     ColumnConfig,
@@ -24,6 +23,7 @@ from recsys.data.config import (
 )
 from recsys.data.files import Source, column_names, read_source
 from recsys.data.placeholders import dominant_ids
+from recsys.data.plain import plain_array
 from recsys.data.tables import Dataset, write_parquet
 from recsys.data.values import role_from_json, role_to_json
 from recsys.data.windows import described, window_files
@@ -356,7 +356,7 @@ def _rejected(raw: _Raw, problems: Sequence[_Problem], name: str) -> pa.Table:
             found[index, bad.record] = (bad.column, bad.value, bad.reason)
     for problem in problems:
         rows = np.flatnonzero(problem.mask)
-        values = plain(_chunk(raw.table[problem.column])).take(pa.array(rows)).to_pylist()
+        values = plain_array(_chunk(raw.table[problem.column])).take(pa.array(rows)).to_pylist()
         for row, value in zip(rows, values, strict=True):
             place = (int(raw.source[row]), int(raw.record[row]))
             found.setdefault(place, (problem.column, None if value is None else str(value), problem.reason))

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys.data.config import DataConfig
+from recsys.data.windows import described
 
 __all__ = ["dominant_ids"]
 
@@ -21,7 +22,7 @@ def dominant_ids(interactions: pa.Table, config: DataConfig) -> tuple[str, ...]:
     """
     columns = {"user_id": config.interactions.user_id, "item_id": config.interactions.item_id}
     return tuple(
-        f"interactions: column {columns[name]}: {value!r} has {count:,} of {interactions.num_rows:,} "
+        f"{described(config.interactions)}: column {columns[name]}: {value!r} has {count:,} of {interactions.num_rows:,} "
         f"events, more than {_TIMES} times those of the next id; if it stands for a missing id, add it to "
         "data.null_values"
         for name in columns

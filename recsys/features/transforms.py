@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from recsys.data.columns import Role, parse
 from recsys.errors import DataError
 from recsys.features.config import (
     Categorical,
@@ -40,6 +41,7 @@ _FIRST = 2
 _SMALL = 64
 """So few values, or few beside the vocabulary, are looked up in a dictionary that is made once: Arrow would hash the
 whole vocabulary every time."""
+_AS_CATEGORY = Role("", "", "categorical", settled=True)
 _SQUARABLE = 1e100
 _FARTHEST = 1e6
 """Deviations from the mean, at most: what lies beyond is a broken value, and would make sums over items infinite."""
@@ -416,6 +418,8 @@ def _strings(column: pa.Array) -> pa.Array:
         return column
     if _is_empty(column):
         return pa.nulls(len(column), pa.large_string())
+    if pa.types.is_floating(column.type):  # a numeric column whose values are categories
+        return parse(column, _AS_CATEGORY).values
     if not pa.types.is_string(column.type):
         raise _wrong(column, "text")
     return column.cast(pa.large_string())

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys.data.files.plain import UnreadableTypeError, plain_array
+from recsys.data.plain import UnreadableTypeError, plain_array
 from recsys.errors import DataError
 
 __all__ = ["column_names", "nested_column", "nested_names", "read_columns", "read_head"]

@@ -12,8 +12,8 @@ import pytest
 from recsys.data.columns import ColumnTypeError, Role, parse
 from recsys.data.config import DataConfig, TableConfig
 from recsys.data.files import column_names, read_source
-from recsys.data.files.plain import UnreadableTypeError, plain_array
 from recsys.data.ingest import ingest
+from recsys.data.plain import UnreadableTypeError, plain_array
 from recsys.errors import DataError
 
 MOMENT = dt.datetime(2024, 2, 29, 12, 34, 56)
@@ -42,7 +42,12 @@ SCALARS = {
     "duration": (pa.duration("ms"), dt.timedelta(seconds=1.5)),
     "null": (pa.null(), None),
 }
-KNOWN = {"time32": "12:30:00", "time64": "12:30:00.000000", "duration": 1.5}
+KNOWN = {name: "x" for name in ("binary", "large_binary", "binary_view")} | {
+    "fixed_binary": "xy",
+    "time32": "12:30:00",
+    "time64": "12:30:00.000000",
+    "duration": 1.5,
+}
 
 
 def _types():
@@ -57,7 +62,7 @@ def _types():
     yield "list<dictionary>", lambda: _of_lists(text.slice(0, 1).dictionary_encode()), ["x"]
     yield "list<list>", pa.array([[[1]], None]), [[1]]
     identity = uuid.UUID(int=1)
-    yield "uuid", lambda: pa.array([identity.bytes, None], pa.uuid()), identity.bytes
+    yield "uuid", lambda: pa.array([identity.bytes, None], pa.uuid()), str(identity)
     yield "bool8", lambda: pa.array([1, None], pa.int8()).cast(pa.bool8()), True
     yield "json", lambda: pa.array(["{}", None], pa.json_()), "{}"
     yield "map", pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64())), [("k", 1)]

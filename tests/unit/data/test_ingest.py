@@ -286,7 +286,7 @@ def test_a_missing_parquet_column(place):
         (
             "user_id",
             [b"\xff"],
-            r"column user_id: found bytes that are not UTF-8 \(of type binary\), expected ids",
+            r"column user_id: found bytes that are not UTF-8 \(of type large_binary\), expected ids",
         ),
         ("user_id", [[1]], r"column user_id: found the type (large_)?list<.*, expected ids as text or integers"),
         ("rating", [[1.0]], r"column rating: found the type (large_)?list<.*, expected numbers"),

@@ -88,11 +88,17 @@ def test_rare_categories_have_no_row():
     assert transform.rows == 3
 
 
-@pytest.mark.parametrize("raw", [[5.0], [5], [True]])
+@pytest.mark.parametrize("raw", [[5], [True], [b"5"]])
 def test_raw_values_are_not_read_here(raw):
     """There is one place where raw values become canonical: `recsys.data.columns`."""
     with pytest.raises(DataError, match=r"found .*, expected text"):
         fitted(texts("5"), kind="categorical").encode(pa.array(raw))
+
+
+def test_numbers_of_a_numeric_column_are_categories_by_their_text():
+    transform = fitted(pa.array([5.0, 5.0, 5.5, None]), kind="categorical")
+    assert transform.vocabulary.to_pylist() == ["5", "5.5"]
+    assert transform.encode(pa.array([5.5, 5.0, 6.0, None])).tolist() == [3, 2, 1, 1]
 
 
 def test_multi_valued_rows_are_cut_and_padded():

@@ -1,8 +1,9 @@
 """Physical types of Arrow to the few that the parsers of columns know.
 
 Text becomes `large_string`, so that joining files cannot overflow; every kind of list `large_list`; dictionaries,
-run-end encoded arrays and extension types become what they stand for. A duration becomes its seconds, a time of day
-its text.
+run-end encoded arrays and extension types become what they stand for. Bytes become text where all of them are UTF-8,
+16 fixed bytes the text of a UUID, a duration its seconds, a time of day its text, and a float16 the float64 that is
+written alike: .1 stays .1.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-__all__ = ["UnreadableTypeError", "plain_array"]
+__all__ = ["UnreadableTypeError", "is_bytes", "plain_array"]
 
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
@@ -31,6 +32,12 @@ def plain_array(column: pa.ChunkedArray | pa.Array) -> pa.Array:
         return _plain(array)
     except (pa.ArrowException, NotImplementedError) as error:
         raise UnreadableTypeError(str(error)) from error
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether a type holds bytes."""
+    checks = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+    return any(check(kind) for check in checks)
 
 
 def _joined(column: pa.ChunkedArray) -> pa.Array:
@@ -83,8 +90,36 @@ def _duration(array: pa.Array) -> pa.Array:
     return pc.divide(ticks, float(_UNITS[array.type.unit]))
 
 
-def _bool8(array: pa.Array) -> pa.Array:
-    return array.storage.cast(pa.bool_())
+def _extension(array: pa.Array) -> pa.Array:
+    if array.type.extension_name == "arrow.bool8":
+        return array.storage.cast(pa.bool_())
+    return _plain(array.storage)
+
+
+def _is_uuid(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_fixed_size_binary(kind)) and kind.byte_width == 16
+
+
+def _uuids(array: pa.Array) -> pa.Array:
+    digits = [None if cell is None else cell.hex() for cell in array.to_pylist()]
+    cuts = (slice(0, 8), slice(8, 12), slice(12, 16), slice(16, 20), slice(20, 32))
+    texts = [None if one is None else "-".join(one[cut] for cut in cuts) for one in digits]
+    return pa.array(texts, pa.large_string())
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    """Text if all is UTF-8, else the bytes: no kind of column reads those."""
+    array = array.cast(pa.large_binary())
+    try:
+        return array.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return array
+
+
+def _shortest_halves(array: pa.Array) -> pa.Array:
+    null = np.array(array.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
+    values = np.where(null, np.float16(0), array.to_numpy(zero_copy_only=False).astype(np.float16))
+    return pa.array(values.astype(str).astype(np.float64), mask=null)
 
 
 def _refuse(array: pa.Array) -> pa.Array:
@@ -92,14 +127,14 @@ def _refuse(array: pa.Array) -> pa.Array:
 
 
 _CONVERSIONS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], pa.Array]], ...] = (
-    (lambda kind: getattr(kind, "extension_name", None) == "arrow.bool8", _bool8),
-    (lambda kind: isinstance(kind, pa.BaseExtensionType), lambda array: _plain(array.storage)),
+    (lambda kind: isinstance(kind, pa.BaseExtensionType), _extension),
     (pa.types.is_dictionary, _dictionary),
     (pa.types.is_run_end_encoded, lambda array: _plain(pc.run_end_decode(array))),
     (pa.types.is_string, lambda array: array.cast(pa.large_string())),
     (pa.types.is_string_view, lambda array: array.cast(pa.large_string())),
-    (pa.types.is_binary_view, lambda array: array.cast(pa.large_binary())),
-    (pa.types.is_float16, lambda array: array.cast(pa.float32())),
+    (_is_uuid, _uuids),
+    (is_bytes, _decoded),
+    (pa.types.is_float16, _shortest_halves),
     (pa.types.is_decimal32, lambda array: array.cast(pa.decimal128(9, array.type.scale))),
     (pa.types.is_decimal64, lambda array: array.cast(pa.decimal128(18, array.type.scale))),
     (pa.types.is_time, lambda array: array.cast(pa.large_string())),
