@@ -45,7 +45,8 @@ __all__ = [
     "write_provenance",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, FORMAT_VERSION)
 MAX_JSON_BYTES = 8 * 2**20
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance.json"
@@ -187,9 +188,10 @@ def _read_manifest(bundle: Path) -> Manifest:
     path = bundle / MANIFEST
     payload = _unseal(path)
     version = payload.get("format_version")
-    if version != FORMAT_VERSION:
+    if version not in _READABLE:
+        readable = " and ".join(map(str, _READABLE))
         raise BundleError(
-            f"{path}: format version {version!r}, but this recsys reads version {FORMAT_VERSION}; "
+            f"{path}: format version {version!r}, but this recsys reads versions {readable}; "
             "build the bundle again, or install the recsys that built it"
         )
     manifest = _validate(path, payload, Manifest)

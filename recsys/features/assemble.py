@@ -53,6 +53,14 @@ class Assembler:
             given[HISTORY_MASK.name] = (recent >= 0).astype(np.float32)
         return {f.name: given[f.name] for f in self.spec.side("user", "context", "history")}
 
+    def are_known(self, inputs: Arrays) -> NDArray[np.bool_]:
+        """`(B,)` which requests say something by their `query_inputs`: a feature, or a field of a past item."""
+        known = [field.is_known(inputs[field.name]) for field in self._request]
+        if self._history:
+            real = np.asarray(inputs[HISTORY_MASK.name], dtype=bool)
+            known += [(field.is_known(inputs[field.name]) & real).any(axis=1) for field in self._history]
+        return np.asarray(np.any(known, axis=0))
+
     def past_inputs(self, codes: Codes) -> dict[str, NDArray[np.generic]]:
         """The `history.*` inputs of items, without the mask: codes of any shape `(…)` to `(…)` or `(…, W)`."""
         return {field.name: self._tables[field.name][codes] for field in self._history}

@@ -32,12 +32,14 @@ class Field:
         width: values per position: 1 for a scalar (no last axis), else the padded length of a multi-valued field.
         table: name of the embedding table; fields that name the same table share it, as `history.item_id` and
             `item.item_id` do.
+        missing: of a numeric field, what a missing value becomes.
     """
 
     name: str
     rows: int
     width: int
     table: str
+    missing: float = 0.0
 
     @property
     def side(self) -> Side:
@@ -48,6 +50,18 @@ class Field:
     def is_index(self) -> bool:
         """True for embedding rows, False for numbers."""
         return self.rows > 0
+
+    def is_known(self, values: NDArray[np.generic]) -> NDArray[np.bool_]:
+        """`(…)` where encoded values `(…)` or `(…, W)` say something.
+
+        A row of their own, or of several values one with such a row; a number other than what stands for a missing one.
+        """
+        known: NDArray[np.bool_]
+        if self.is_index:
+            known = np.asarray(values, dtype=np.int64) > 1
+        else:
+            known = np.asarray(values, dtype=np.float32) != np.float32(self.missing)
+        return np.asarray(known.any(axis=-1)) if self.width > 1 else known
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,8 +200,10 @@ def _plain(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _field(prefix: str, name: str, fitted: FittedTransform, of: str) -> Field:
-    table = f"{of}.{name}" if fitted.rows else ""
-    return Field(f"{prefix}.{name}", rows=fitted.rows, width=fitted.width, table=table)
+    if fitted.rows:
+        return Field(f"{prefix}.{name}", rows=fitted.rows, width=fitted.width, table=f"{of}.{name}")
+    missing = float(fitted.encode(pa.nulls(1))[0])
+    return Field(f"{prefix}.{name}", rows=0, width=fitted.width, table="", missing=missing)
 
 
 def _restored(folder: Path, side: str, specs: list[dict[str, Any]]) -> dict[str, FittedTransform]:

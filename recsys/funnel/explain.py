@@ -173,6 +173,8 @@ def _verdict(
         return None, f"found by {by}" if found else "no route answers this request, so popular items fill the list"
     if is_candidate:
         return "ranking", f"{rank - 1} candidates rank higher, and the list ends at {k}"
+    if all(view.in_catalogue is None for view in routes.values()):
+        return "recall", "no route would ever return it for this request, however long its list"
     if not found:
         return "recall", f"no route has it among its best {case.generator.fusion.per_route}"
     if not any(routes[name].weight for name in found):

@@ -8,7 +8,7 @@ from scipy import linalg, sparse
 
 from recsys.errors import DataError
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.pairs import BLOCK, inverse_power, largest_of_dense_rows
+from recsys.recall.pairs import BLOCK, at_codes, inverse_power, largest_of_dense_rows
 from recsys.recall.settings.neighbours import EASEConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.neighbours import NeighboursRetriever
@@ -48,7 +48,7 @@ def fit(config: EASEConfig, data: TrainingData, context: FitContext) -> Retrieve
         for start in range(0, len(known), BLOCK)
     ]
     return NeighboursRetriever(
-        _spread(sparse.vstack(blocks).tocoo(), known, data.n_items),
+        at_codes(sparse.vstack(blocks).tocoo(), known, data.n_items),
         query_decay=config.query_decay,
         history=config.history,
     )
@@ -76,9 +76,3 @@ def _inverse(gram: sparse.csr_array, ridge: NDArray[np.float64]) -> NDArray[np.f
         square = np.tril(dense[start:stop, start:stop])
         dense[start:stop, start:stop] = square + np.tril(square, -1).T
     return dense
-
-
-def _spread(weights: sparse.coo_array, known: NDArray[np.int64], n_items: int) -> sparse.csr_matrix:
-    """From positions among the known items to item codes."""
-    places = (known[weights.row], known[weights.col])
-    return sparse.csr_matrix((weights.data, places), shape=(n_items, n_items))

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse
 
 from recsys.recall.base import FitContext, TrainingData
-from recsys.recall.pairs import BLOCK, inverse_power, largest_of_dense_rows
+from recsys.recall.pairs import BLOCK, at_codes, inverse_power, largest_of_dense_rows
 from recsys.recall.settings.neighbours import GraphFilterConfig
 from recsys.retrieval.base import Retriever
 from recsys.retrieval.neighbours import NeighboursRetriever
@@ -21,21 +21,22 @@ def fit(config: GraphFilterConfig, data: TrainingData, context: FitContext) -> R
 
     R[u, i] = 1 / (items_u^user_penalty · count_i^p) where the user has the item, with p = popularity_penalty; V are the
     `rank` leading right singular vectors of R, and D the items' counts. A query is its history, as in the paper. Takes
-    memory for N · (rank + neighbours) numbers for N items, and time in N² · rank.
+    memory for N · (rank + neighbours) numbers, and time in N² · rank, for N items with events; others keep out of both.
     """
-    seen = data.seen()
-    scale = inverse_power(data.counts, config.popularity_penalty)
+    known = np.flatnonzero(data.counts)
+    seen = data.seen()[:, known]
+    scale = inverse_power(data.counts[known], config.popularity_penalty)
     left = sparse.diags_array(inverse_power(np.diff(seen.indptr), config.user_penalty))
     graph = sparse.csr_array(left @ seen @ sparse.diags_array(scale)).astype(np.float32)
     vectors = right_singular_vectors(graph, config.rank, np.random.default_rng(context.seed))
     blocks = []
-    for start in range(0, data.n_items, BLOCK):
-        stop = min(start + BLOCK, data.n_items)
+    for start in range(0, len(known), BLOCK):
+        stop = min(start + BLOCK, len(known))
         linear = (graph[:, start:stop].T @ graph).toarray()
         block = linear + np.float32(config.ideal_weight) * (vectors[start:stop] @ vectors.T)
         block *= scale[start:stop, None] / scale[None, :]
         blocks.append(largest_of_dense_rows(block, start, config.neighbours))
-    weights = sparse.csr_matrix(sparse.vstack(blocks))
+    weights = at_codes(sparse.vstack(blocks).tocoo(), known, data.n_items)
     return NeighboursRetriever(weights, query_decay=config.query_decay, history=config.history)
 
 

@@ -32,12 +32,18 @@ def fit(config: Item2VecConfig, data: TrainingData, context: FitContext) -> Retr
 
 
 def fit_vectors(config: VectorsConfig, corpus: Corpus, data: TrainingData, context: FitContext) -> Retriever:
-    """Item vectors of sequences of item codes, served by the mean of the history's."""
+    """Item vectors of sequences of item codes, served by the mean of the history's.
+
+    An item that never stands beside another in a sequence, or occurs less than `min_count` times, is not known.
+    """
     trained = train_word2vec(corpus, data.n_items, config.training, seed=context.seed, log=context.log)
     by_cosine = config.candidates == "input"
-    candidates = _of_length_one(trained.vectors) if by_cosine else trained.output_vectors
+    known = trained.moved[:, None]
+    vectors = np.where(known, _of_length_one(trained.vectors) if by_cosine else trained.vectors, np.float32(0))
+    # Outputs of unknown items have been drawn as negatives, and nothing else.
+    candidates = vectors if by_cosine else np.where(known, trained.output_vectors, np.float32(0))
     encoder = PooledEncoder(
-        _of_length_one(trained.vectors) if by_cosine else trained.vectors,
+        vectors,
         decay=config.query_decay,
         history=config.history,
         normalise=by_cosine,

@@ -6,7 +6,7 @@ from scipy import sparse
 
 from recsys.recall.base import TrainingData
 
-__all__ = ["BLOCK", "inverse_power", "largest_of_dense_rows", "largest_of_rows", "together"]
+__all__ = ["BLOCK", "at_codes", "inverse_power", "largest_of_dense_rows", "largest_of_rows", "together"]
 
 BLOCK = 1024
 """Rows of dense weights made sparse together."""
@@ -81,3 +81,9 @@ def largest_of_dense_rows(
         small = np.argpartition(np.abs(block), block.shape[1] - count, axis=1)[:, : block.shape[1] - count]
         np.put_along_axis(block, small, 0.0, axis=1)
     return sparse.csr_array(block.astype(np.float32))
+
+
+def at_codes(weights: sparse.coo_array, known: NDArray[np.int64], n_items: int) -> sparse.csr_matrix:
+    """`(N, N)` by item code, of weights `(M, M)` by position among the known items `(M,)`."""
+    places = (known[weights.row], known[weights.col])
+    return sparse.csr_matrix((weights.data, places), shape=(n_items, n_items))

@@ -21,7 +21,15 @@ _REQUESTS = 256
 def served(
     vectors: Floats, encoder: QueryEncoder, config: IndexConfig, data: TrainingData, context: FitContext
 ) -> VectorRetriever:
-    """The vectors `(N, D)` in an index; one that is chosen is measured with requests of the training window."""
+    """The vectors in an index; one that is chosen is measured with requests of the training window.
+
+    Args:
+        vectors: `(N, D)` by item code; zeros for an item the route does not know, see `recsys.retrieval.base`.
+        encoder: of requests.
+        config: of the index.
+        data: what the route was fitted on.
+        context: seed, and where what is measured goes.
+    """
     if not isinstance(config, AutoIndex):
         return VectorRetriever(VectorIndex(vectors, config, seed=context.seed), encoder)
     rng = np.random.default_rng(context.seed)

@@ -1,4 +1,14 @@
-"""The retriever contract: what every recall route is served by."""
+"""The retriever contract: what every recall route is served by.
+
+A route knows an item if training or the item's content tells it something about the item: an embedding row that events
+trained, a weight, a count, a word or value that the items table has. Items without anything of the kind (they have no
+event in the training windows, or fewer than the route's `min_count`) have no score, whatever the numbers they happened
+to be initialised with: they are never returned, not even to fill a list. A request of which the route knows nothing (no
+item of its history, no feature) is answered by padding alone; the funnel then falls back to popular items.
+
+How each kind says so: `vector` by a vector of zeros, which no index holds and which finds nothing, or by a query that
+is not finite; `neighbours`, `lookup` and `static` by a weight that is not above 0.
+"""
 
 from pathlib import Path
 from typing import ClassVar, Protocol, Self, runtime_checkable
@@ -34,7 +44,8 @@ class Retriever(Protocol):
     def score(self, queries: QueryBatch, codes: Codes) -> Floats:
         """Scores `(B, C)` of these candidates `(B, C)`.
 
-        −inf where the code is −1 or where `retrieve` would never return the item.
+        −inf where the code is −1 or where `retrieve` would never return the item: the route does not know the item, or
+        knows nothing of the request.
         """
         ...
 

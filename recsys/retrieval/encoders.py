@@ -39,6 +39,8 @@ class QueryEncoder(Protocol):
 class OnnxQueryEncoder:
     """An exported query tower.
 
+    A request of which no input says anything, neither a feature nor a past item, has no vector: NaN.
+
     Args:
         path: of the graph: inputs by field name, one output `(B, D)`.
         spec: the graph's inputs.
@@ -53,7 +55,10 @@ class OnnxQueryEncoder:
 
     def encode(self, queries: QueryBatch) -> Floats:
         """See `QueryEncoder`."""
-        return self._graph.run(self._assembler.query_inputs(queries))
+        inputs = self._assembler.query_inputs(queries)
+        vectors = self._graph.run(inputs)
+        known = self._assembler.are_known(inputs)
+        return vectors if known.all() else np.where(known[:, None], vectors, np.float32(np.nan))
 
     def save(self, folder: Path) -> None:
         """See `QueryEncoder`."""

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from recsys.errors import ArtifactError, DataError
 from recsys.features.batch import Codes, Floats
 from recsys.retrieval.config import FlatIndex, IndexSpec
+from recsys.retrieval.item_rows import ItemRows
 from recsys.retrieval.static import read_array
 from recsys.retrieval.structures import Structure, build, checked, few, longest, on_gpu, with_effort
 from recsys.retrieval.topk import top_k
@@ -27,6 +28,8 @@ __all__ = ["FLAT", "Metric", "VectorIndex"]
 faiss.cvar.distance_compute_blas_threshold = 2048
 
 Metric = Literal["inner_product", "cosine", "l2"]
+Rows = NDArray[np.int32]
+"""Positions among the vectors of the items that are known; −1 pads. `ItemRows` says which items they are."""
 FLAT = FlatIndex(kind="flat")
 _SPEC: TypeAdapter[IndexSpec] = TypeAdapter(IndexSpec)
 _NOISE = np.float32(1e-6)
@@ -41,8 +44,16 @@ class VectorIndex:
     Scores are inner products, cosines, or negative squared distances: always those of the vectors themselves, never
     of codes. The vectors of an exact index are those FAISS holds, not a copy.
 
+    A vector of zeros stands for an item that the route knows nothing of, whatever the metric: the item has a code, but
+    no row here, and is never found. A query of zeros finds nothing.
+
+    Attributes:
+        vectors: `(R, D)` of the items that are known, by row.
+        metric: what a score is.
+        measured: what is known of the structure's quality; kept with it.
+
     Args:
-        vectors: `(N, D)` float32 by item code. Of length zero: its cosine with everything is 0.
+        vectors: `(N, D)` float32 by item code; zeros for an unknown item.
         spec: how they are searched.
         metric: what a score is.
         seed: of the structure.
@@ -61,16 +72,17 @@ class VectorIndex:
         seed: int = 0,
         measured: Mapping[str, float] | None = None,
     ) -> None:
-        rows = np.ascontiguousarray(vectors, dtype=np.float32)
-        if metric == "cosine":
-            rows = _of_length_one(rows)
-        self._fill(rows, build(rows, spec, _faiss_metric(metric), seed=seed), metric, measured or {})
+        items = ItemRows.of_vectors(vectors)
+        rows = _rows(vectors, metric)
+        self._fill(rows, items, build(rows, spec, _faiss_metric(metric), seed=seed), metric, measured or {})
 
-    def _fill(self, vectors: Floats, structure: Structure, metric: Metric, measured: Mapping[str, float]) -> None:
+    def _fill(
+        self, vectors: Floats, items: ItemRows, structure: Structure, metric: Metric, measured: Mapping[str, float]
+    ) -> None:
         self.metric: Metric = metric
         self.measured = dict(measured)
+        self._items = items
         self._structure = structure
-        self._removed: NDArray[np.bool_] | None = None
         self._gpu: Structure | None = None
         self._gpu_lock = Lock()
         self._keep(vectors)
@@ -96,30 +108,29 @@ class VectorIndex:
         A list is never shorter for the structure: where it finds too few, the row is searched exactly.
 
         Args:
-            queries: `(B, D)`; one that is not finite finds nothing.
+            queries: `(B, D)`; one that is zero or not finite finds nothing.
             k: list length.
             allowed: sorted item codes to choose from; `None` means all.
 
         Returns:
             codes `(B, k)` and scores `(B, k)`, best first, ties to the smaller code, padded with −1 and −inf.
         """
-        queries, broken = self._asked(queries)
-        if self._removed is not None:
-            left = np.flatnonzero(~self._removed).astype(np.int32)
-            allowed = left if allowed is None else allowed[~self._removed[allowed]]
-        codes, scores = self._search(queries, k, allowed)
-        if broken is not None:
-            codes[broken], scores[broken] = -1, -np.inf
-        return codes, scores
+        queries, usable = self._asked(queries)
+        rows = np.full((len(queries), k), -1, dtype=np.int32)
+        scores = np.full(rows.shape, -np.inf, dtype=np.float32)
+        if usable.any():
+            rows[usable], scores[usable] = self._search(queries[usable], k, self._items.among(allowed))
+        return self._items.codes[rows], scores
 
-    def _search(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
+    def _search(self, queries: Floats, k: int, allowed: Rows | None) -> tuple[Rows, Floats]:
+        """As `search`, for queries that can find something, in rows of `vectors` instead of codes."""
         exact = isinstance(self.spec, FlatIndex)
         qualify = len(self.vectors) if allowed is None else len(allowed)
         if k >= qualify or (allowed is not None and (exact or qualify <= few(self.spec, len(self.vectors)))):
             return self._exactly(queries, k, allowed)
         return self._flat(queries, k) if exact else self._some(queries, k, allowed)
 
-    def _exactly(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
+    def _exactly(self, queries: Floats, k: int, allowed: Rows | None) -> tuple[Rows, Floats]:
         if allowed is None or 2 * len(allowed) > len(self.vectors):
             scores = self._scores(queries, self.vectors)
             if allowed is not None:
@@ -130,20 +141,21 @@ class VectorIndex:
         found, scores = top_k(self._scores(queries, self.vectors[allowed]), k)
         return np.append(allowed, np.int32(-1))[found], scores
 
-    def _flat(self, queries: Floats, k: int) -> tuple[Codes, Floats]:
-        # One more than asked shows whether the last place is tied; such a row is settled over all items.
-        scores, codes = self._found(self._able(k + 1), queries, k + 1, None)
+    def _flat(self, queries: Floats, k: int) -> tuple[Rows, Floats]:
+        # One more than asked shows whether the last place is tied; such a request is settled over all rows.
+        scores, rows = self._found(self._able(k + 1), queries, k + 1, None)
         near = scores[:, :-1] - scores[:, 1:] <= self._noise(queries)
         if not near.any():
-            return codes[:, :k], scores[:, :k]
-        rows, places = np.nonzero(_either(near))
-        if len(rows):
-            scores[rows, places] = self._score(queries[rows], codes[rows, places][:, None])[:, 0]
+            return rows[:, :k], scores[:, :k]
+        requests, places = np.nonzero(_either(near))
+        if len(requests):
+            again = self._score(queries[requests], rows[requests, places][:, None])
+            scores[requests, places] = again[:, 0]
         open_ended = np.flatnonzero(near[:, -1])
-        codes, scores = _in_order(codes, scores, k)
-        for row in open_ended:
-            codes[row], scores[row] = self._settled(queries[row : row + 1], k)
-        return codes, scores
+        rows, scores = _in_order(rows, scores, k)
+        for at in open_ended:
+            rows[at], scores[at] = self._settled(queries[at : at + 1], k)
+        return rows, scores
 
     def _noise(self, queries: Floats) -> Floats:
         """`(B, 1)` how much the scores of equal vectors may differ: by the batch, sums come out in other orders."""
@@ -153,8 +165,8 @@ class VectorIndex:
         size: Floats = (lengths + self._longest) ** 2 if self.metric == "l2" else lengths * self._longest
         return _NOISE * size
 
-    def _settled(self, query: Floats, k: int) -> tuple[Codes, Floats]:
-        """The best `k` for a query `(1, D)`, whatever sums the search came by: each item's score worked out alone."""
+    def _settled(self, query: Floats, k: int) -> tuple[Rows, Floats]:
+        """The best `k` for a query `(1, D)`, whatever sums the search came by: each row's score worked out alone."""
         rough = self._scores(query, self.vectors)[0]
         least = np.partition(rough, len(rough) - k)[len(rough) - k] - self._noise(query)[0, 0]
         close = np.flatnonzero(rough >= least).astype(np.int32)
@@ -162,23 +174,23 @@ class VectorIndex:
         order = np.lexsort((close, -scores))[:k]
         return close[order], scores[order]
 
-    def _some(self, queries: Floats, k: int, allowed: Codes | None) -> tuple[Codes, Floats]:
+    def _some(self, queries: Floats, k: int, allowed: Rows | None) -> tuple[Rows, Floats]:
         selected = None
         if allowed is not None:
             selected = np.zeros(len(self.vectors), dtype=bool)
             selected[allowed] = True
         structure, wanted = self._chosen(k, len(self.vectors) if allowed is None else len(allowed))
-        scores, codes = self._found(structure, queries, wanted, selected)
+        scores, rows = self._found(structure, queries, wanted, selected)
         if selected is not None:
-            codes[~selected[codes]] = -1
-        missing = codes < 0
+            rows[~selected[rows]] = -1
+        missing = rows < 0
         if not missing.any():
-            return _in_order(codes, scores, k)
+            return _in_order(rows, scores, k)
         scores[missing] = -np.inf
-        codes, scores = _in_order(codes, scores, k)
-        for row in np.flatnonzero(codes[:, -1] < 0):
-            codes[row], scores[row] = (part[0] for part in self._exactly(queries[row : row + 1], k, allowed))
-        return codes, scores
+        rows, scores = _in_order(rows, scores, k)
+        for at in np.flatnonzero(rows[:, -1] < 0):
+            rows[at], scores[at] = (part[0] for part in self._exactly(queries[at : at + 1], k, allowed))
+        return rows, scores
 
     def _chosen(self, k: int, qualify: int) -> tuple[Structure, int]:
         """What is to be searched for how many items, so that `k` of those that qualify are among them."""
@@ -194,34 +206,34 @@ class VectorIndex:
 
     def _found(
         self, structure: Structure, queries: Floats, k: int, selected: NDArray[np.bool_] | None
-    ) -> tuple[Floats, Codes]:
-        """Scores and codes as the structure has them, in its own order."""
+    ) -> tuple[Floats, Rows]:
+        """Scores and rows as the structure has them, in its own order."""
         if structure is self._gpu:
             # Of a GPU's resources one search makes use at a time.
             with self._gpu_lock:
-                values, codes = structure.search(queries, k, None)
+                values, rows = structure.search(queries, k, None)
         else:
-            values, codes = structure.search(queries, k, selected)
-        return -values if self.metric == "l2" else values, codes.astype(np.int32)
+            values, rows = structure.search(queries, k, selected)
+        return -values if self.metric == "l2" else values, rows.astype(np.int32)
 
     def score(self, queries: Floats, codes: Codes) -> Floats:
-        """`(B, C)` scores of items `(B, C)` for queries `(B, D)`; −inf at −1 and for what finds nothing."""
-        queries, broken = self._asked(queries)
-        scores = self._score(queries, codes)
-        if self._removed is not None:
-            scores[self._removed[codes] & (codes >= 0)] = -np.inf
-        if broken is not None:
-            scores[broken] = -np.inf
+        """`(B, C)` scores of items `(B, C)` for queries `(B, D)`; −inf at −1 and for what `search` never finds."""
+        queries, usable = self._asked(queries)
+        scores = self._score(queries, self._items.rows[codes])
+        scores[~usable] = -np.inf
         return scores
 
-    def _score(self, queries: Floats, codes: Codes) -> Floats:
-        vectors = self.vectors[np.maximum(codes, 0)]
+    def _score(self, queries: Floats, rows: Rows) -> Floats:
+        """`(B, C)` scores of rows `(B, C)`; −inf at −1."""
+        if not len(self.vectors):
+            return np.full(rows.shape, -np.inf, dtype=np.float32)
+        vectors = self.vectors[np.maximum(rows, 0)]
         if self.metric == "l2":
             vectors -= queries[:, None]
             scores = -np.einsum("bcd,bcd->bc", vectors, vectors, optimize=False)
         else:
             scores = np.einsum("bd,bcd->bc", queries, vectors, optimize=False)
-        return np.where(codes >= 0, scores, np.float32(-np.inf)).astype(np.float32)
+        return np.where(rows >= 0, scores, np.float32(-np.inf)).astype(np.float32)
 
     def _scores(self, queries: Floats, vectors: Floats) -> Floats:
         """`(B, M)` scores of every query and vector `(M, D)`."""
@@ -232,37 +244,37 @@ class VectorIndex:
         distances: Floats = lengths + np.einsum("bd,bd->b", queries, queries)[:, None] - 2 * products
         return -distances
 
-    def _asked(self, queries: Floats) -> tuple[Floats, NDArray[np.intp] | None]:
-        """The queries with zeros for those that are not finite, and the rows of these, if there are any."""
+    def _asked(self, queries: Floats) -> tuple[Floats, NDArray[np.bool_]]:
+        """The queries, and `(B,)` which of them can find anything; the others are zeros."""
         asked = np.ascontiguousarray(queries, dtype=np.float32)
         if asked.ndim != 2 or asked.shape[1] != self.vectors.shape[1]:
             raise DataError(f"index: found queries of shape {asked.shape}, expected (B, {self.vectors.shape[1]})")
-        broken = None
-        # Finite if all numbers are; the squares of very large ones may not be.
-        if not math.isfinite(np.vdot(asked, asked)):
-            broken = np.flatnonzero(~np.isfinite(asked).all(axis=1))
-            asked = asked.copy()
-            asked[broken] = 0.0
-        return _of_length_one(asked) if self.metric == "cosine" else asked, broken
+        squares = np.einsum("bd,bd->b", asked, asked)
+        usable: NDArray[np.bool_] = np.isfinite(squares) & (squares > 0)
+        if not usable.all():
+            # The squares of very large and very small numbers say nothing.
+            usable = np.isfinite(asked).all(axis=1) & np.any(asked, axis=1)
+            asked = np.where(usable[:, None], asked, np.float32(0))
+        return _of_length_one(asked) if self.metric == "cosine" else asked, usable
 
     def add(self, vectors: Floats) -> None:
         """Gives further items the codes from N on. Clusters and codes stay those trained on the first items.
 
         Not while another thread searches; `vectors` taken before are not to be used after.
 
+        Args:
+            vectors: `(M, D)`; zeros for an item that is to have a code only.
+
         Raises:
             DataError: the vectors have another length.
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.vectors.shape[1]:
             raise DataError(f"index: found vectors of shape {vectors.shape}, expected (M, {self.vectors.shape[1]})")
-        rows = np.ascontiguousarray(vectors, dtype=np.float32)
-        if self.metric == "cosine":
-            rows = _of_length_one(rows)
+        rows = _rows(vectors, self.metric)
         # Before FAISS moves what it holds.
         every = np.concatenate([self.vectors, rows])
         self._structure.add(rows)
-        if self._removed is not None:
-            self._removed = np.append(self._removed, np.zeros(len(rows), dtype=bool))
+        self._items = self._items.extended(vectors)
         self._keep(every)
 
     def remove(self, codes: Codes) -> None:
@@ -271,12 +283,7 @@ class VectorIndex:
         Raises:
             DataError: there is no such item.
         """
-        unknown = codes[(codes < 0) | (codes >= len(self.vectors))]
-        if len(unknown):
-            raise DataError(f"index: found the code {unknown[0]}, expected 0 to {len(self.vectors) - 1:,}")
-        removed = np.zeros(len(self.vectors), dtype=bool) if self._removed is None else self._removed.copy()
-        removed[codes] = True
-        self._removed = removed
+        self._items = self._items.without(codes)
 
     def to_gpu(self) -> None:
         """Searches on the first GPU from now on: `flat`, `ivf` and `ivf_pq`. Other kinds stay where they are.
@@ -289,13 +296,15 @@ class VectorIndex:
         self._gpu = on_gpu(self._structure)
 
     def save(self, folder: Path) -> None:
-        """Writes `vectors.npy`, `index.json` and, unless the index is exact, `index.faiss` into an existing folder."""
+        """Writes vectors, codes, `index.json` and, unless the index is exact, `index.faiss` into an existing folder."""
         np.save(folder / "vectors.npy", self.vectors, allow_pickle=False)
+        self._items.save(folder)
         described: dict[str, Any] = {
             "spec": self.spec.model_dump(),
             "metric": self.metric,
             "measured": self.measured,
-            "removed": [] if self._removed is None else np.flatnonzero(self._removed).tolist(),
+            "items": self._items.n_items,
+            "removed": self._items.removed.tolist(),
         }
         if not isinstance(self.spec, FlatIndex):
             data = faiss.serialize_index(self._structure.base).tobytes()
@@ -324,12 +333,19 @@ class VectorIndex:
                 raise ValueError(f"metric {metric!r}, expected one of {', '.join(get_args(Metric))}")
             structure = _read_structure(folder, described, spec, metric, vectors)
             index = cls.__new__(cls)
-            index._fill(vectors, structure, metric, described["measured"])
+            index._fill(vectors, _read_items(folder, described, len(vectors)), structure, metric, described["measured"])
             if described["removed"]:
                 index.remove(np.array(described["removed"], dtype=np.int32))
         except (OSError, ValueError, KeyError, TypeError, ValidationError, DataError) as error:
             raise ArtifactError(f"{path}: cannot be read ({error}); fit the route again") from error
         return index
+
+
+def _read_items(folder: Path, described: Mapping[str, Any], n_rows: int) -> ItemRows:
+    if "items" in described:
+        return ItemRows.load(folder, n_rows, int(described["items"]))
+    # Before bundles of version 2 every item had a row, and those of unknown items were searched, too.
+    return ItemRows.of(np.arange(n_rows, dtype=np.int32), n_rows)
 
 
 def _read_structure(
@@ -358,20 +374,27 @@ def _either(near: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return either
 
 
-def _in_order(codes: Codes, scores: Floats, k: int) -> tuple[Codes, Floats]:
-    """The best `k` of each row, best first, ties to the smaller code; FAISS has most rows in order already."""
+def _in_order(rows: Rows, scores: Floats, k: int) -> tuple[Rows, Floats]:
+    """The best `k` of each request, best first, ties to the smaller row; FAISS has most lists in order already."""
     rising = scores[:, 1:] >= scores[:, :-1]
     if not rising.any():
-        return codes[:, :k], scores[:, :k]
+        return rows[:, :k], scores[:, :k]
     mixed = np.flatnonzero(rising.any(axis=1))
-    order = np.lexsort((codes[mixed], -scores[mixed]), axis=1)
-    codes[mixed] = np.take_along_axis(codes[mixed], order, axis=1)
+    order = np.lexsort((rows[mixed], -scores[mixed]), axis=1)
+    rows[mixed] = np.take_along_axis(rows[mixed], order, axis=1)
     scores[mixed] = np.take_along_axis(scores[mixed], order, axis=1)
-    return codes[:, :k], scores[:, :k]
+    return rows[:, :k], scores[:, :k]
 
 
 def _faiss_metric(metric: Metric) -> int:
     return int(faiss.METRIC_L2 if metric == "l2" else faiss.METRIC_INNER_PRODUCT)
+
+
+def _rows(vectors: Floats, metric: Metric) -> Floats:
+    """`(R, D)` the vectors that are not zero, as they are searched."""
+    known = vectors.any(axis=1)
+    rows = np.ascontiguousarray(vectors if known.all() else vectors[known], dtype=np.float32)
+    return _of_length_one(rows) if metric == "cosine" else rows
 
 
 def _of_length_one(vectors: Floats) -> Floats:

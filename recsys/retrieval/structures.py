@@ -136,7 +136,7 @@ def build(vectors: Floats, spec: IndexSpec, metric: int, *, seed: int) -> Struct
     spec = _settled(spec, items, dim)
     width = _width(spec, metric, dim)
     lifted = width > dim and isinstance(spec, HNSWIndex)
-    # Where all are zeros any radius does.
+    # Where the squares of all numbers are rounded to zero any radius does.
     radius = (longest(vectors) or 1.0) if lifted else 0.0
     index = _empty(spec, width, metric, seed)
     rows = _rows(vectors, width, radius)

@@ -32,7 +32,7 @@ def tuned(
     """The index with the least effort that finds `config.recall` of what exact search finds.
 
     Args:
-        vectors: `(N, D)` of the items.
+        vectors: `(N, D)` of the items; zeros for unknown ones, which do not count.
         queries: `(Q, D)` to measure with: requests as they will come.
         config: what is asked for.
         log: takes what was measured: `recall`, `latency_ms` of a search for one request, `exact_latency_ms`.
@@ -41,12 +41,12 @@ def tuned(
         seed: of the structure.
     """
     exact = VectorIndex(vectors, FLAT, metric=metric)
-    k = min(config.at, len(vectors))
+    k = min(config.at, len(exact.vectors))
     expected, _ = exact.search(queries, k)
     exact_ms = _milliseconds(exact, queries, k)
     log("exact_latency_ms", exact_ms, 0)
     best, ms = exact, exact_ms
-    for spec in _specs(len(vectors), too_slow=config.latency_ms is not None and exact_ms > config.latency_ms):
+    for spec in _specs(len(exact.vectors), too_slow=config.latency_ms is not None and exact_ms > config.latency_ms):
         index = VectorIndex(vectors, spec, metric=metric, seed=seed)
         recall = _reach(index, queries, expected, config)
         if recall >= config.recall:
@@ -85,15 +85,16 @@ def _reach(index: VectorIndex, queries: Floats, expected: Codes, config: AutoInd
 
 
 def _recall(index: VectorIndex, queries: Floats, expected: Codes) -> float:
-    """Mean share of the expected `(Q, k)` that is found."""
+    """Mean share of the expected `(Q, k)` that is found, over the requests that find anything."""
     if isinstance(index.spec, FlatIndex):
         return 1.0
     found, _ = index.search(queries, expected.shape[1])
     shares = [
-        len(np.intersect1d(a[a >= 0], b[b >= 0])) / max(int((b >= 0).sum()), 1)
+        len(np.intersect1d(a[a >= 0], b[b >= 0])) / int((b >= 0).sum())
         for a, b in zip(found, expected, strict=True)
+        if (b >= 0).any()
     ]
-    return float(np.mean(shares))
+    return float(np.mean(shares)) if shares else 1.0
 
 
 def _milliseconds(index: VectorIndex, queries: Floats, k: int) -> float:

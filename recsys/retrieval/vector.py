@@ -13,7 +13,7 @@ __all__ = ["VectorRetriever"]
 
 
 class VectorRetriever:
-    """Items by inner product with the request's vector; every item may be returned.
+    """Items by inner product with the request's vector; those whose vector is zero are never returned.
 
     Args:
         index: item vectors.

@@ -181,17 +181,99 @@ def test_items_come_and_go_without_building_again(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_equal_vectors_and_zeros(name):
+def test_equal_vectors(name):
     vectors = VECTORS[:3000].copy()
     vectors[1000:2000] = vectors[5]
-    vectors[2000:] = 0
     index = VectorIndex(vectors, spec(name), metric="cosine")
     codes, scores = index.search(vectors[5:6], 3)
     np.testing.assert_allclose(scores, 1, rtol=1e-5)
     assert set(codes[0].tolist()) <= {5, *range(1000, 2000)}
-    codes, scores = index.search(np.zeros((1, DIM), np.float32), 4)
-    assert (scores == 0).all()
-    assert (codes >= 0).all()
+
+
+UNKNOWN = np.random.default_rng(7).choice(ITEMS, ITEMS // 3, replace=False).astype(np.int32)
+"""Items without a vector."""
+SHIFTED = VECTORS + 1
+AGAINST = np.concatenate([-SHIFTED[:4], SHIFTED[:4]]) + 0.1 * QUERIES[:8]
+"""Of the first four queries the products with nearly all shifted vectors are below 0, those with zeros above them."""
+
+
+def with_unknown_items():
+    vectors = SHIFTED.copy()
+    vectors[UNKNOWN] = 0
+    return vectors
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("name", SPECS)
+def test_items_without_a_vector_are_never_found(name, metric, tmp_path):
+    vectors = with_unknown_items()
+    index = VectorIndex(vectors[:5000], spec(name), metric=metric, seed=3)
+    index.add(vectors[5000:])
+    known = np.setdiff1d(np.arange(ITEMS), UNKNOWN)
+    assert_only_these_are_found(name, index, known, metric)
+    gone = known[::3].astype(np.int32)
+    index.remove(np.concatenate([gone, UNKNOWN[:5]]))
+    known = np.setdiff1d(known, gone)
+    assert_only_these_are_found(name, index, known, metric)
+    index.save(tmp_path)
+    loaded = VectorIndex.load(tmp_path)
+    assert_only_these_are_found(name, loaded, known, metric)
+    # Codes go on from the last item, with or without a vector.
+    loaded.add(np.stack([np.zeros(DIM, np.float32), QUERIES[0]]))
+    everything = np.arange(ITEMS + 2, dtype=np.int32)[None]
+    finite = np.isfinite(loaded.score(QUERIES[:1], everything))[0]
+    np.testing.assert_array_equal(np.flatnonzero(finite), [*known, ITEMS + 1])
+
+
+def assert_only_these_are_found(name, index, known, metric):
+    """Short lists have the best of the known items, long ones all of them and no others, filtered or not."""
+    exact = truth(AGAINST, SHIFTED, metric)
+    least = 1.0 if name == "flat" else 0.9
+    codes, scores = index.search(AGAINST, 20)
+    assert np.isin(codes, known).all()
+    assert share_found(codes, exact, known) >= least
+    np.testing.assert_allclose(scores, np.take_along_axis(exact, codes, axis=1), rtol=1e-4, atol=1e-4)
+    everything = np.broadcast_to(np.arange(ITEMS, dtype=np.int32), exact.shape)
+    own = index.score(AGAINST, everything)
+    np.testing.assert_array_equal(np.isfinite(own), np.isin(everything, known))
+    np.testing.assert_allclose(own[:, known], exact[:, known], rtol=1e-4, atol=1e-4)
+    codes, _ = index.search(AGAINST[:2], ITEMS)
+    for row in codes:
+        assert sorted(row[: len(known)].tolist()) == known.tolist()
+        assert (row[len(known) :] == -1).all()
+    allowed = np.union1d(UNKNOWN, known[:7]).astype(np.int32)
+    codes, scores = index.search(AGAINST, 9, allowed=allowed)
+    assert (np.sort(codes[:, :7], axis=1) == known[:7]).all()
+    assert (codes[:, 7:] == -1).all()
+    assert np.isneginf(scores[:, 7:]).all()
+
+
+@pytest.mark.parametrize("share", [0.9, 0.3])
+@pytest.mark.parametrize("name", SPECS)
+def test_filters_know_rows_from_codes(name, share, monkeypatch):
+    """Long allow-lists, which the structure itself looks up."""
+    monkeypatch.setattr("recsys.retrieval.index.few", lambda spec, items: 0)
+    index = VectorIndex(with_unknown_items(), spec(name), seed=3)
+    allowed = np.sort(np.random.default_rng(5).choice(ITEMS, int(share * ITEMS), replace=False)).astype(np.int32)
+    codes, _ = index.search(AGAINST, 6, allowed=allowed)
+    both = np.setdiff1d(allowed, UNKNOWN)
+    assert np.isin(codes, both).all()
+    assert share_found(codes, truth(AGAINST, SHIFTED, "inner_product"), both) >= (1.0 if name == "flat" else 0.9)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("name", SPECS)
+def test_a_query_of_zeros_finds_nothing_and_disturbs_nobody(name, metric):
+    index = VectorIndex(VECTORS[:3000], spec(name), metric=metric, seed=3)
+    queries = QUERIES[:3].copy()
+    queries[1] = 0
+    codes, scores = index.search(queries, 4)
+    assert (codes[1] == -1).all()
+    assert np.isneginf(scores[1]).all()
+    assert np.isneginf(index.score(queries, codes[[0, 0, 0]])[1]).all()
+    expected, _ = index.search(QUERIES[[0, 2]], 4)
+    np.testing.assert_array_equal(codes[[0, 2]], expected)
+    assert (index.search(queries[1:2], 4, allowed=np.arange(9, dtype=np.int32))[0] == -1).all()
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -257,12 +339,41 @@ def edited(folder, **changes):
         ({"metric": "manhattan"}, "metric 'manhattan', expected one of inner_product, cosine, l2"),
         ({"spec": {"kind": "tree"}}, "tree"),
         ({"removed": [ITEMS]}, "found the code 6000, expected 0 to 5,999"),
+        ({"items": ITEMS - 1}, "codes.npy: expected 6,000 ascending int32 codes below 5,999"),
     ],
 )
 def test_a_description_of_something_else_is_refused(changes, message, tmp_path):
     edited(saved(tmp_path), **changes)
     with pytest.raises(ArtifactError, match=message):
         VectorIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.arange(ITEMS - 1, dtype=np.int32),
+        np.arange(ITEMS),
+        np.full(ITEMS, 3, np.int32),
+        np.arange(-1, ITEMS - 1, dtype=np.int32),
+    ],
+)
+def test_codes_of_other_rows_are_refused(codes, tmp_path):
+    np.save(saved(tmp_path) / "codes.npy", codes)
+    with pytest.raises(ArtifactError, match=r"codes\.npy: expected 6,000 ascending int32 codes below 6,000"):
+        VectorIndex.load(tmp_path)
+
+
+def test_an_index_of_bundles_of_version_1_answers_as_it_did(tmp_path):
+    vectors = with_unknown_items()
+    VectorIndex(vectors).save(tmp_path)
+    np.save(tmp_path / "vectors.npy", vectors)
+    (tmp_path / "codes.npy").unlink()
+    described = json.loads((tmp_path / "index.json").read_text())
+    del described["items"]
+    (tmp_path / "index.json").write_text(json.dumps(described))
+    codes, _ = VectorIndex.load(tmp_path).search(AGAINST, 20)
+    assert share_found(codes, truth(AGAINST, vectors, "inner_product")) == 1.0
+    assert np.isin(codes[:4], UNKNOWN).mean() > 0.5
 
 
 def test_a_file_far_larger_than_its_vectors_is_not_read(tmp_path, monkeypatch):
@@ -376,7 +487,13 @@ def test_a_graph_holds_its_vectors_once_and_grows_after_loading(metric, tmp_path
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_items_that_are_all_zeros_are_all_found(name):
-    codes, scores = VectorIndex(np.zeros((2000, DIM), np.float32), spec(name)).search(QUERIES[:2], 5)
-    assert (scores == 0).all()
-    assert all(len(set(row)) == 5 for row in codes.tolist())
+def test_an_index_that_knows_no_item_finds_none_until_some_are_added(name, tmp_path):
+    index = VectorIndex(np.zeros((2000, DIM), np.float32), spec(name))
+    codes, scores = index.search(QUERIES[:2], 5)
+    assert (codes == -1).all()
+    assert np.isneginf(scores).all()
+    assert np.isneginf(index.score(QUERIES[:2], np.array([[0], [1999]], np.int32))).all()
+    index.add(VECTORS[:3])
+    index.save(tmp_path)
+    codes, _ = VectorIndex.load(tmp_path).search(QUERIES[:2], 5)
+    assert np.sort(codes, axis=1).tolist() == [[-1, -1, 2000, 2001, 2002]] * 2

@@ -135,8 +135,7 @@ class EventBatches:
         histories = self.requests.histories
         if not self.ordered:
             return np.flatnonzero(np.repeat(histories.counts, histories.counts) > self.min_history)
-        local = np.arange(len(histories.items)) - np.repeat(histories.offsets[:-1], histories.counts)
-        return np.flatnonzero(local >= self.min_history)
+        return _from_place(histories, self.min_history)
 
     def _drawn(self, targets: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
         if not self.user_penalty:
@@ -185,6 +184,12 @@ class UserBatches:
         starts = np.arange(0, len(order), self.batch_size)
         for start in rng.permutation(starts):
             yield self._batch(order[start : start + self.batch_size].astype(np.int32), rng)
+
+    def targets(self) -> NDArray[np.int64]:
+        """Positions in the histories of the events that are predicted in some epoch."""
+        asking = np.zeros(len(self.requests.histories), dtype=bool)
+        asking[self._users()] = True
+        return np.flatnonzero(np.repeat(asking, self.requests.histories.counts))
 
     def _users(self) -> NDArray[np.intp]:
         return np.flatnonzero(self.requests.histories.counts > max(self.min_history, 1))
@@ -236,6 +241,10 @@ class SequenceBatches:
             rows = batches[number]
             yield self._batch(users[rows], begin[rows], end[rows], rng)
 
+    def targets(self) -> NDArray[np.int64]:
+        """Positions in the histories of the events to predict: all but the first of each user."""
+        return _from_place(self.requests.histories, 1)
+
     def _batch(self, users: Codes, begin: NDArray[np.int64], end: NDArray[np.int64], rng: np.random.Generator) -> Batch:
         items = self.requests.histories.items
         where = begin[:, None] + np.arange(int((end - begin).max()))
@@ -243,6 +252,12 @@ class SequenceBatches:
         past = np.where(inside, items[np.where(inside, where, 0)], np.int32(-1))
         states = np.flatnonzero(inside)
         return self.requests.batch(users, past, items[where[inside] + 1], rng, whole=self.whole, states=states)
+
+
+def _from_place(histories: Histories, place: int) -> NDArray[np.int64]:
+    """Positions in the histories of the events with at least so many before them."""
+    local = np.arange(len(histories.items)) - np.repeat(histories.offsets[:-1], histories.counts)
+    return np.flatnonzero(local >= place)
 
 
 def _kept(items: Codes, keep: NDArray[np.bool_]) -> Codes:

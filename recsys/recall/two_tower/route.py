@@ -91,7 +91,34 @@ def fit_towers(kind: type[TwoTower], config: TwoTowerConfig, data: TrainingData,
     path = context.folder / "encoder.onnx"
     context.export(model.query, model.spec, path)
     encoder = OnnxQueryEncoder(path, model.spec, data.item_features)
-    return served(_item_vectors(model, assembler, data.n_items), encoder, config.index, data, context)
+    vectors = _item_vectors(model, assembler, data.n_items)
+    # A factorisation that training starts from has learned from every event.
+    learned = slice(None) if config.warm_start is not None else batches.targets()
+    vectors[~known_items(item, data.item_features, data.histories.items[learned])] = 0
+    return served(vectors, encoder, config.index, data, context)
+
+
+def known_items(fields: Sequence[Field], item_features: Arrays, positives: Codes) -> NDArray[np.bool_]:
+    """`(N,)` which items the item tower knows: by a number, or by a value that some positive has, too.
+
+    An id without a row of its own is no such value: the out-of-vocabulary row says the same of all that share it.
+
+    Args:
+        fields: that the item tower reads, at least one.
+        item_features: encoded, by item code.
+        positives: codes of the items it has been trained to find.
+    """
+    return np.asarray(np.any([_tells(field, item_features[field.name], positives) for field in fields], axis=0))
+
+
+def _tells(field: Field, values: NDArray[np.generic], positives: Codes) -> NDArray[np.bool_]:
+    """`(N,)` of which items a field says something that was trained."""
+    if not field.is_index:
+        return field.is_known(values)
+    rows = np.asarray(values, dtype=np.int64)
+    trained = np.zeros(field.rows, dtype=bool)
+    trained[rows[positives]] = True
+    return field.is_known(np.where(trained[rows], rows, 0))
 
 
 def _start_from_factors(model: TwoTower, config: ALSConfig, data: TrainingData, seed: int) -> None:

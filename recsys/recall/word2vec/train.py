@@ -26,6 +26,8 @@ Log = Callable[[str, float, int], None]
 
 _SLICE = 1 << 15
 """Tokens that one thread trains on at a time, about."""
+_BLOCK = 1 << 12
+"""Rows drawn together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +37,15 @@ class TrainedVectors:
     Attributes:
         vectors: `(N, D)` float32 input vectors, the ones to compare by cosine. Of parts, a token seen less has what
             those of its parts say that others share.
+        moved: `(N,)` whose own input vectors training has changed from what they were initialised with: not those of
+            tokens that never stood beside another.
         output_vectors: float32 what they are multiplied with: `(N, D)` of the tokens with negative sampling, of the
             inner nodes of the Huffman tree, one fewer than tokens in it, with hierarchical softmax.
         counts: `(N,)` int64 occurrences.
     """
 
     vectors: NDArray[np.float32]
+    moved: NDArray[np.bool_]
     output_vectors: NDArray[np.float32]
     counts: NDArray[np.int64]
 
@@ -88,7 +93,7 @@ def train_word2vec(
         )
     plan = _plan(np.where(known, counts, 0), settings, total=settings.epochs * int(counts.sum()))
     trained = known if parts is None else parts.of(known)
-    inputs, outputs = _initial(known, trained, plan, settings, np.random.default_rng(seed))
+    inputs, outputs = _initial(known, trained, plan, settings, seed)
     trainer = (
         _trainer(plan, inputs, outputs, settings, seed)
         if parts is None
@@ -101,10 +106,11 @@ def train_word2vec(
         if log is not None:
             log("words_per_second", epoch_tokens / (time.perf_counter() - began), epoch)
             log("learning_rate", rate_at(plan, (epoch + 1) * epoch_tokens), epoch)
-    vectors, output_vectors = trainer.tables()
+    table, output_vectors = trainer.tables()
+    vectors = table if parts is None else means(parts, table)
     if not (np.isfinite(vectors).all() and np.isfinite(output_vectors).all()):
         raise TrainingError(f"word2vec: vectors became infinite; lower learning_rate, found {settings.learning_rate:g}")
-    return TrainedVectors(vectors, output_vectors, counts)
+    return TrainedVectors(vectors, _moved(table[:n_tokens], seed), output_vectors, counts)
 
 
 class _Trainer(Protocol):
@@ -115,7 +121,7 @@ class _Trainer(Protocol):
         ...
 
     def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Input and output vectors."""
+        """The tables of input and of output vectors."""
         ...
 
 
@@ -151,7 +157,7 @@ class _PartsTrainer:
         _each(lambda part: loop(part, self.plan, self.parts, self.inputs, self.outputs), slices, self.threads)
 
     def tables(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        return means(self.parts, self.inputs), self.outputs
+        return self.inputs, self.outputs
 
 
 def _each(work: Callable[[Slice], None], parts: Iterator[Slice], threads: int) -> None:
@@ -214,7 +220,7 @@ def _initial(
     trained: NDArray[np.bool_],
     plan: Plan,
     settings: Word2VecSettings,
-    rng: np.random.Generator,
+    seed: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Inputs even in ±1/D, outputs zero.
 
@@ -222,12 +228,34 @@ def _initial(
     inputs, nor the inputs but outputs.
     """
     dim = settings.embedding_dim
-    inputs = rng.random((len(trained), dim), dtype=np.float32)
-    inputs -= np.float32(0.5)
-    inputs *= np.float32(2 / dim)
+    inputs = np.empty((len(trained), dim), dtype=np.float32)
+    for rows, drawn in _drawn(inputs.shape, seed):
+        inputs[rows] = drawn
     inputs[~trained] = 0
-    rows = max(int(known.sum()) - 1, 0) if plan.hierarchical else len(known)
-    return inputs, np.zeros((rows, dim), dtype=np.float32)
+    n_outputs = max(int(known.sum()) - 1, 0) if plan.hierarchical else len(known)
+    return inputs, np.zeros((n_outputs, dim), dtype=np.float32)
+
+
+def _moved(inputs: NDArray[np.float32], seed: int) -> NDArray[np.bool_]:
+    """`(N,)` which of the first N rows are neither zero nor as `_initial` drew them.
+
+    They are drawn again, a block at a time, as a copy would take the memory of a third table.
+    """
+    moved: NDArray[np.bool_] = np.any(inputs, axis=1)
+    for rows, drawn in _drawn(inputs.shape, seed):
+        moved[rows] &= (inputs[rows] != drawn).any(axis=1)
+    return moved
+
+
+def _drawn(shape: tuple[int, ...], seed: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Blocks of rows of a table `(N, D)`, even in ±1/D: the same first rows whatever N."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, shape[0], _BLOCK):
+        rows = slice(start, min(start + _BLOCK, shape[0]))
+        drawn = rng.random((rows.stop - start, shape[1]), dtype=np.float32)
+        drawn -= np.float32(0.5)
+        drawn *= np.float32(2 / shape[1])
+        yield rows, drawn
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:

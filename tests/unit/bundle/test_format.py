@@ -145,10 +145,17 @@ def test_a_name_outside_the_bundle_is_refused_before_it_is_opened(bundle, name):
         open_bundle(bundle)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+def test_the_format_version_before_is_read(bundle):
+    reseal(bundle / MANIFEST, format_version=1)
+    assert open_bundle(bundle).format_version == 1
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_format_version_is_refused(bundle, version):
     reseal(bundle / MANIFEST, format_version=version)
-    with pytest.raises(BundleError, match=r"manifest\.json: format version .* reads version 1; build the bundle again"):
+    with pytest.raises(
+        BundleError, match=r"manifest\.json: format version .* reads versions 1 and 2; build the bundle again"
+    ):
         open_bundle(bundle)
 
 

@@ -82,6 +82,23 @@ def test_history_fields_share_the_tables_of_the_items(encoder):
     )
 
 
+def test_a_field_tells_what_is_said_from_what_is_missing():
+    kinds = ("standard", "min_max", "log", "quantile", "hashed")
+    users = {kind: {"kind": kind, "column": "age"} for kind in kinds}
+    config = FeaturesConfig.model_validate({"user": {**users, "city/town": {"kind": "categorical"}}})
+    encoder = FeatureEncoder.fit(config, DATA, dataset(), np.array([True, True, True, False]))
+    fields = (*encoder.fields("user"), *encoder.fields("item"))
+    new = {
+        "age": [25.0, None],
+        "city/town": ["Köln", "unseen"],
+        "item_id": ["a", "new"],
+        "genres": [["late", "war"], []],
+    }
+    encoded = encoder.encode("user", pa.table(new)) | encoder.encode("item", pa.table(new))
+    for field in fields:
+        assert field.is_known(encoded[field.name]).tolist() == [True, False], field.name
+
+
 def test_text_is_no_input_by_itself(encoder):
     assert "user.bio" not in [field.name for field in encoder.fields("user")]
 

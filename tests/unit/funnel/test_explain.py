@@ -108,7 +108,10 @@ def test_recall_fusion_and_weights_are_told_apart(tiny_parts, tiny_info, tmp_pat
     request = Request(history=["i1", "i2"])
     told = {code: narrow.explain(request, f"i{code}", 2) for code in range(ITEMS)}
     reasons = {stage: {t.reason for t in told.values() if t.lost_at == stage} for stage in ("recall", "fusion")}
-    assert reasons["recall"] == {"no route has it among its best 6"}
+    never = "no route would ever return it for this request, however long its list"
+    assert reasons["recall"] == {"no route has it among its best 6", never}
+    unknown = [t.routes.values() for t in told.values() if t.reason == never]
+    assert all(view.in_catalogue is None for views in unknown for view in views)
     assert any(r.startswith("found by cf #") and r.endswith(" alone, whose weight is 0") for r in reasons["fusion"])
     assert "found by popular #5, but the 4 candidates have higher fused scores" in reasons["fusion"]
     ranked = [t for t in told.values() if t.lost_at == "ranking"]

@@ -83,6 +83,6 @@ def test_an_item_of_words_too_rare_to_be_trained_says_nothing_unless_its_ngrams_
         asked(TextVectorsConfig(kind="text_vectors", training=training, subwords=subwords), data, [0])
         for subwords in (None, SubwordSettings())
     )
-    assert whole[20:].tolist() == [0, 0]
+    assert np.isneginf(whole[20:]).all()
     assert ngrams[20] > 0.5
-    assert ngrams[21] == 0
+    assert np.isneginf(ngrams[21])

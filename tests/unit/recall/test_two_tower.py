@@ -22,7 +22,7 @@ from recsys.recall.settings.two_tower import DSSMConfig, FMConfig, NegativesConf
 from recsys.recall.two_tower.batches import EventBatches, Requests, SequenceBatches, UserBatches, _windows, draw_history
 from recsys.recall.two_tower.fm import FMTowers
 from recsys.recall.two_tower.negatives import NegativeSampler
-from recsys.recall.two_tower.route import HardNegatives, _start_from_factors
+from recsys.recall.two_tower.route import HardNegatives, _start_from_factors, known_items
 from recsys.recall.two_tower.towers import TwoTower
 from recsys.training.batches import as_tensors
 
@@ -41,6 +41,36 @@ def requests(kind, past, config=None, length=5, corrected=True):
     assembler = Assembler({"item.item_id": np.arange(ITEMS) + 2}, spec)
     config = config or NegativesConfig(kind=kind, count=7)
     return Requests(past, {}, assembler, NegativeSampler(config, past, ITEMS, corrected=corrected), ITEMS)
+
+
+def test_an_item_is_known_by_its_own_id_by_a_trained_value_or_by_a_number():
+    fields = (Field("item.item_id", 6, 1, "id"), Field("item.tags", 5, 2, "tags"), Field("item.price", 0, 1, "", 0.5))
+    features = {
+        # Own and trained; own, but no positive; out-of-vocabulary, by a tag; by an untrained tag; by price; by nothing.
+        "item.item_id": np.array([2, 3, 1, 1, 1, 1]),
+        "item.tags": np.array([[2, 4], [1, 0], [1, 4], [3, 0], [1, 0], [1, 1]]),
+        "item.price": np.array([0.5, 0.5, 0.5, 0.5, 0.1, 0.5], np.float32),
+    }
+    assert known_items(fields, features, np.array([0, 0, 5])).tolist() == [True, False, True, False, True, False]
+    assert known_items(fields[:1], features, np.array([0, 5])).tolist() == [True] + [False] * 5
+    assert not known_items(fields[:2], features, np.array([], np.int32)).any()
+
+
+@pytest.mark.parametrize("counts", [[0, 1, 2, 5], [3, 1, 0, 9]])
+def test_positives_are_the_events_that_batches_ask_for(counts):
+    past = histories(counts)
+    numbered = Histories(past.offsets, np.arange(len(past.items), dtype=np.int32), past.positions)
+    spec = InputSpec((Field("history.item_id", ITEMS + 2, 1, "x"), Field("item.item_id", ITEMS + 2, 1, "x")), 3)
+    assembler = Assembler({"item.item_id": np.arange(ITEMS) + 2}, spec)
+    sampler = NegativeSampler(NegativesConfig(kind="all"), numbered, ITEMS, corrected=False)
+    made = Requests(numbered, {}, assembler, sampler, ITEMS)
+    for batches in (SequenceBatches(made, 2, True), UserBatches(made, 2, 2), EventBatches(made, 1, 1, 0.0, True, True)):
+        asked = set()
+        for seed in range(40):
+            for batch in batches.epoch(np.random.default_rng(seed)):
+                target = batch.labels.numpy().ravel()
+                asked |= set(target[target >= 0].tolist())
+        assert asked == set(batches.targets().tolist()), type(batches).__name__
 
 
 @settings(max_examples=60, deadline=None)

@@ -50,6 +50,25 @@ def quick(**given):
     return Word2VecSettings(**{"embedding_dim": DIM, "device": "cpu", "learning_rate": 0.05, "epochs": 10, **given})
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_says_which_vectors_are_still_as_they_were_drawn(kind, threads):
+    """Tokens 6 and 7 stand alone, 8 occurs once too rarely, 9 never."""
+    corpus = corpus_of([[0, 1, 2], [2, 3, 4, 5], [6], [6], [7], [8, 1], [7], [5, 0, 3], [1, 4]] * 2 + [[8]])
+    trained = train_word2vec(corpus, 10, quick(**kind, min_count=4, threads=threads), seed=5)
+    assert np.flatnonzero(trained.moved).tolist() == [0, 1, 2, 3, 4, 5]
+    assert np.flatnonzero(trained.vectors.any(axis=1)).tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+
+
+def test_large_tables_are_drawn_in_blocks_as_in_one(monkeypatch):
+    whole = [part for _, part in train._drawn((300, 7), 3)]
+    assert len(whole) == 1
+    monkeypatch.setattr(train, "_BLOCK", 41)
+    blocks = list(train._drawn((300, 7), 3))
+    np.testing.assert_array_equal(np.concatenate([part for _, part in blocks]), whole[0])
+    assert [rows.stop - rows.start for rows, _ in blocks] == [41] * 7 + [13]
+
+
 def plan_of(kind, window):
     """Nothing drawn: full windows, and both negatives are always token 2."""
     hierarchical = kind["loss"] == "hierarchical_softmax"

@@ -82,6 +82,21 @@ def test_a_declared_latency_gives_up_exact_search_and_is_answered_for(chosen):
     assert len(said) == 1
 
 
+def test_unknown_items_and_requests_without_a_vector_do_not_count(chosen, monkeypatch):
+    sparse = np.zeros((9000, 16), np.float32)
+    sparse[5000:] = VECTORS
+    plain, expected, _ = chosen(recall=0.95)
+    monkeypatch.setitem(globals(), "VECTORS", sparse)
+    assert chosen(exact=5000)[0].spec.kind == "flat"
+    index, logged, _ = chosen(recall=0.95)
+    assert (index.spec, logged["recall"]) == (plain.spec, expected["recall"])
+    monkeypatch.setitem(globals(), "QUERIES", np.concatenate([QUERIES, np.zeros((400, 16), np.float32)]))
+    index, logged, _ = chosen(recall=0.95)
+    assert (index.spec, logged["recall"]) == (plain.spec, pytest.approx(expected["recall"]))
+    monkeypatch.setitem(globals(), "QUERIES", np.zeros((7, 16), np.float32))
+    assert chosen(recall=0.95)[1]["recall"] == 1.0
+
+
 def test_the_same_seed_chooses_the_same(chosen):
     first, second = chosen(recall=0.95)[0], chosen(recall=0.95)[0]
     assert first.spec == second.spec
