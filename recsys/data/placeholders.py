@@ -20,9 +20,10 @@ def dominant_ids(interactions: pa.Table, config: DataConfig) -> tuple[str, ...]:
     One to three ids are named when each has more than 5 % of a log of more than 1,000 events, and more than 20 times
     the events of the next frequent id.
     """
-    columns = {"user_id": config.interactions.user_id, "item_id": config.interactions.item_id}
+    log = config.interactions
+    columns = {"user_id": log.user_id, "item_id": log.item_id}
     return tuple(
-        f"{described(config.interactions)}: column {columns[name]}: {value!r} has {count:,} of {interactions.num_rows:,} "
+        f"{described(log)}: column {columns[name]}: {value!r} has {count:,} of {interactions.num_rows:,} "
         f"events, more than {_TIMES} times those of the next id; if it stands for a missing id, add it to "
         "data.null_values"
         for name in columns

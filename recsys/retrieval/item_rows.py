@@ -79,7 +79,8 @@ class ItemRows:
             raise DataError(f"index: found the code {unknown[0]}, expected 0 to {self.n_items - 1:,}")
         rows = self.rows.copy()
         rows[codes] = -1
-        return replace(self, rows=rows, live=rows[rows >= 0])
+        live = rows[rows >= 0]
+        return replace(self, rows=rows, live=live if len(live) < len(self.codes) - 1 else None)
 
     def save(self, folder: Path) -> None:
         """Writes the code of each row into an existing folder."""

@@ -373,7 +373,7 @@ def test_an_index_of_bundles_of_version_1_answers_as_it_did(tmp_path):
     (tmp_path / "index.json").write_text(json.dumps(described))
     codes, _ = VectorIndex.load(tmp_path).search(AGAINST, 20)
     assert share_found(codes, truth(AGAINST, vectors, "inner_product")) == 1.0
-    assert np.isin(codes[:4], UNKNOWN).mean() > 0.9
+    assert np.isin(codes[:4], UNKNOWN).mean() > 0.5
 
 
 def test_a_file_far_larger_than_its_vectors_is_not_read(tmp_path, monkeypatch):
