@@ -86,8 +86,8 @@ class HistoryConfig(Settings):
     length: PositiveInt = 50
     """The most recent items a model sees; routes and seen-item filters see them all."""
     fields: tuple[str, ...] = ("item_id",)
-    """Item fields a sequence model reads for each past item. Default where `features.item` names features, but not
-    `item_id`: none."""
+    """Item fields a sequence model reads for each past item. Default where the log has no items, or where
+    `features.item` names features, but not `item_id`: none."""
 
 
 class FeaturesConfig(Settings):
