@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
-from recsys.data.config import TableConfig
+from recsys.data.config import EntityConfig, TableConfig
 from recsys.data.files import find_files
 from recsys.data.ingest import TableReport, ingest
 from recsys.errors import DataError
@@ -27,7 +27,7 @@ def stage(config: Config) -> Stage:
 
 def _files(config: Config, name: str) -> list[Path]:
     table: TableConfig | None = getattr(config.data, name)
-    if table is None:
+    if table is None or (isinstance(table, EntityConfig) and table.source is not None):
         return []
     try:
         return find_files(table, name)

@@ -26,7 +26,13 @@ ENVIRONMENT_PREFIX = "RECSYS__"
 class Settings(BaseModel):
     """A frozen configuration node that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        use_attribute_docstrings=True,
+        serialize_by_alias=True,  # a key such as `from` is no name in Python
+    )
 
 
 M = TypeVar("M", bound=Settings)

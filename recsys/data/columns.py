@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.config import ColumnKind
+from recsys.data.list_text import split_cells
 from recsys.data.tables import ID_TYPE, KIND_TYPES, LABEL_TYPE, TIMESTAMP_TYPE, WINDOWS
 
 __all__ = ["Kind", "Parsed", "Role", "Unfit", "parse"]
@@ -164,7 +165,7 @@ def _categories(column: pa.Array, role: Role) -> Parsed:
     kind = column.type
     if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
         texts = _category(column, role).values
-        column = pc.split_pattern(texts, role.separator)
+        column = split_cells(texts, role.separator)
     else:
         column = column.cast(pa.large_list(kind.value_type))
     owners = pc.list_parent_indices(column)
