@@ -6,6 +6,7 @@
 
 from recsys.data.files.find import Format, find_files, format_of
 from recsys.data.files.reader import column_names, declared_types, read_source
+from recsys.data.files.sniff import Sniffed, sniff, sniff_delimiter
 from recsys.data.files.source import BadRow, Source
 from recsys.data.files.typed import DeclaredType, TypedName, typed_name
 
@@ -13,6 +14,7 @@ __all__ = [
     "BadRow",
     "DeclaredType",
     "Format",
+    "Sniffed",
     "Source",
     "TypedName",
     "column_names",
@@ -20,5 +22,7 @@ __all__ = [
     "find_files",
     "format_of",
     "read_source",
+    "sniff",
+    "sniff_delimiter",
     "typed_name",
 ]

@@ -27,10 +27,11 @@ from recsys.data.files.stream import BLOCK, BlockReader, text_blocks, whole_line
 from recsys.data.files.typed import plain_names
 from recsys.errors import DataError
 
-__all__ = ["Dialect", "dialect_of", "header_of", "read_delimited"]
+__all__ = ["DEFAULT_DELIMITERS", "Dialect", "dialect_of", "header_of", "read_delimited"]
 
-_DEFAULTS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
+DEFAULT_DELIMITERS: dict[Format, str] = {"csv": ",", "tsv": "\t"}
 _BLANKS = "blanks"
+_LINE = 1 << 16
 _SPARE = b"\x1f"
 # A byte that occurs in no UTF-8 text.
 _NOT_UTF8 = b"\xff"
@@ -60,9 +61,9 @@ class Dialect:
         """The byte that stands between cells in `blocks`."""
         return _SPARE if self.translated else self.delimiter.encode()
 
-    def blocks(self, path: Path) -> Iterator[bytes]:
-        """The text of a file as UTF-8, cells set apart by one byte."""
-        blocks = text_blocks(path, self.encoding.name)
+    def blocks(self, path: Path, size: int = BLOCK) -> Iterator[bytes]:
+        """The text of a file as UTF-8, cells set apart by one byte; so many bytes are read at a time."""
+        blocks = text_blocks(path, self.encoding.name, size)
         return map(self._translate, whole_lines(blocks)) if self.translated else blocks
 
     def _translate(self, text: bytes) -> bytes:
@@ -78,7 +79,7 @@ class Dialect:
 def dialect_of(path: Path, kind: Format, config: TableConfig) -> Dialect:
     """How a file is cut into cells, from the settings and, where these leave it open, from the file."""
     encoding = encoding_of(path, config)
-    delimiter = config.delimiter or _DEFAULTS[kind]
+    delimiter = config.delimiter or DEFAULT_DELIMITERS[kind]
     dialect = Dialect(delimiter, config.quoting == "quotes", encoding)
     if config.quoting != "auto" or len(delimiter) > 1:
         return dialect
@@ -92,13 +93,7 @@ def header_of(path: Path, dialect: Dialect, config: TableConfig) -> list[str]:
     Raises:
         DataError: The file is empty, its header cannot be decoded, or it has not as many columns as the settings name.
     """
-    text = BlockReader(dialect.blocks(path)).read(BLOCK).decode("utf-8", "surrogateescape")
-    rows = csv.reader(
-        io.StringIO(text, newline=""),
-        delimiter=dialect.separator.decode(),
-        quoting=csv.QUOTE_MINIMAL if dialect.quotes else csv.QUOTE_NONE,
-    )
-    first = next((row for row in rows if row), [])
+    first = _first_row(path, dialect)
     if not first:
         raise DataError(f"{path}: found an empty file, expected a header and rows")
     if config.header is not None:
@@ -111,6 +106,22 @@ def header_of(path: Path, dialect: Dialect, config: TableConfig) -> list[str]:
     if any("\udc80" <= letter <= "\udcff" for name in first for letter in name):
         name = "UTF-8" if dialect.encoding.name == "utf-8" else dialect.encoding.name
         raise DataError(f"{path}:1: found bytes that are not {name} in the header, expected {name} text; set encoding")
+    return first
+
+
+def _first_row(path: Path, dialect: Dialect) -> list[str]:
+    first: list[str] = []
+    # Nearly always the first line: reading all of a block costs as much as parsing a tenth of it.
+    for size in (_LINE, BLOCK):
+        text = BlockReader(dialect.blocks(path, size)).read(size).decode("utf-8", "surrogateescape")
+        rows = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=dialect.separator.decode(),
+            quoting=csv.QUOTE_MINIMAL if dialect.quotes else csv.QUOTE_NONE,
+        )
+        first = next((row for row in rows if row), [])
+        if next(rows, None) is not None:
+            break
     return first
 
 

@@ -84,12 +84,12 @@ def _by_frequency(sample: bytes) -> Encoding:
     matches = list(from_bytes(sample, cp_isolation=_LATIN_SCRIPT if latin else _LATIN_SCRIPT + _OTHER_SCRIPTS))
     if not matches:
         return Encoding("iso8859-1", "no other encoding fits", False)
-    best = matches[0]
+    name = matches[0].encoding
     if latin:
         # These code pages share most letters: without a clear winner, the most common one.
-        similar = [match for match in matches if match.chaos <= best.chaos + _SIMILAR]
-        best = next((match for match in similar if match.encoding == _WESTERN), best)
-    return Encoding(codecs.lookup(best.encoding).name, "frequencies of its characters", False)
+        similar = [match for match in matches if match.chaos <= matches[0].chaos + _SIMILAR]
+        name = _WESTERN if any(_WESTERN in match.could_be_from_charset for match in similar) else name
+    return Encoding(codecs.lookup(name).name, "frequencies of its characters", False)
 
 
 def _without_mark(sample: bytes) -> str | None:

@@ -8,7 +8,7 @@ from typing import Literal
 from recsys.data.config import TableConfig
 from recsys.errors import DataError
 
-__all__ = ["LABELS", "Format", "find_files", "format_of", "zip_member"]
+__all__ = ["LABELS", "Format", "extension_format", "find_files", "format_of", "zip_member"]
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "excel"]
 
@@ -71,15 +71,25 @@ def format_of(path: Path, config: TableConfig) -> Format:
     """
     if config.format != "auto":
         return config.format
-    kind = _by_extension(path)
-    if kind is None and path.suffix.lower() == ".zip":
-        kind = _by_extension(PurePath(zip_member(path)))
+    kind = extension_format(path)
     if kind is None and config.delimiter is None:
         raise DataError(
             f"{path}: found the extension {path.suffix!r}, expected {_expected(config)}; "
             "or set format: csv, tsv, jsonl, parquet or excel"
         )
     return kind or "csv"
+
+
+def extension_format(path: Path) -> Format | None:
+    """The format that the extension of a file says, or of the one file in an archive; `None` if it is unknown.
+
+    Raises:
+        DataError: The archive holds no file, or several.
+    """
+    kind = _by_extension(path)
+    if kind is None and path.suffix.lower() == ".zip":
+        return _by_extension(PurePath(zip_member(path)))
+    return kind
 
 
 def zip_member(path: Path) -> str:

@@ -12,6 +12,7 @@ Int = NDArray[np.int64]
 
 _QUOTE = ord('"')
 _BREAK = ord("\n")
+_PIECE = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class LineCounter:
             RowTooLong: A row is longer than `limit` bytes.
         """
         for block in blocks:
+            if len(block) > limit:
+                self._check_lengths(block, limit)
             self._feed(block)
             started = self._open.lines if self._open else 0
             if len(self._tail) + self._open_bytes > limit:
@@ -106,6 +109,12 @@ class LineCounter:
         )
         order = np.argsort(rows, kind="stable")
         return LineMap(header, rows[order].astype(np.int64), shifts[order])
+
+    def _check_lengths(self, block: bytes, limit: int) -> None:
+        ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == _BREAK)
+        long = np.flatnonzero(np.diff(ends, prepend=-1) > limit)
+        if len(long):
+            raise RowTooLong(self.lines + 1 + int(long[0]))
 
     def _feed(self, block: bytes) -> None:
         text = self._tail + block if self._tail else block
@@ -128,6 +137,10 @@ class LineCounter:
 
     def _count(self, text: bytes) -> None:
         quoted = self._quotes and b'"' in text
+        if quoted and len(text) > 2 * _PIECE:
+            for piece in _pieces(text):
+                self._count(piece)
+            return
         if self._open is not None or (quoted and not is_regular(text, self._delimiter[0])):
             for line in text.split(b"\n")[:-1]:
                 self._add_line(line)
@@ -167,22 +180,31 @@ class LineCounter:
             self.spans.append(span)
 
 
+def _pieces(text: bytes) -> Iterator[bytes]:
+    """Whole lines that fit into a processor's cache."""
+    start = 0
+    while start < len(text):
+        end = text.find(b"\n", start + _PIECE) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
 def is_regular(text: bytes, delimiter: int) -> bool:
     """Whether every quote of these lines opens or closes a cell, or is one of a pair in a cell, and none spans lines.
 
     Decides for a whole block at once; rows for which this does not hold are followed cell by cell.
     """
-    data = np.frombuffer(text, dtype=np.uint8)
-    quotes = np.flatnonzero(data == _QUOTE)
-    if len(quotes) % 2:
+    data = np.frombuffer(b"\n" + text, dtype=np.uint8)
+    marks = np.flatnonzero((data == _QUOTE) | (data == _BREAK)).astype(np.int32)
+    quoted = data[marks] == _QUOTE
+    # Counted in 8 bits: only whether the number is odd matters.
+    if (np.cumsum(quoted, dtype=np.uint8)[~quoted] & 1).any():
         return False
-    opening = quotes[::2]
-    before = np.where(opening > 0, data[opening - 1], _BREAK)
-    paired = np.diff(quotes, prepend=-2)[::2] == 1
-    if not (paired | (before == delimiter) | (before == _BREAK)).all():
-        return False
-    ends = np.flatnonzero(data == _BREAK)
-    return not (np.searchsorted(quotes, ends) % 2).any()
+    quotes = marks[quoted]
+    opening, closing = quotes[::2], quotes[1::2]
+    before = data[opening - 1]
+    starts = (before == delimiter) | (before == _BREAK)
+    return bool(starts.all() or (starts[0] and (starts[1:] | (opening[1:] - closing[:-1] == 1)).all()))
 
 
 def _ends_quoted(line: bytes, delimiter: bytes, *, quoted: bool) -> bool:

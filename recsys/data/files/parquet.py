@@ -1,45 +1,69 @@
 """Reads columns of Parquet files; fields of nested records by dotted name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys.data.files.plain import plain_array
+from recsys.data.files.plain import UnreadableTypeError, plain_array
+from recsys.errors import DataError
 
-__all__ = ["column_names", "read_columns"]
+__all__ = ["column_names", "nested_column", "nested_names", "read_columns"]
 
 
 def column_names(path: Path) -> list[str]:
     """The columns, a record's fields by dotted name."""
     with pq.ParquetFile(path) as file:
-        return list(_leaves(file.schema_arrow))
+        return list(nested_names(file.schema_arrow))
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
-    """Columns as plain arrays."""
+    """Columns as plain arrays.
+
+    Raises:
+        DataError: A column is of a type that no reader knows.
+    """
     with pq.ParquetFile(path) as file:
-        top = {name: _top(name, file.schema_arrow) for name in columns}
-        table = file.read(columns=list(dict.fromkeys(top.values())))
-    found = {}
-    for name in columns:
-        column = table[top[name]]
-        for field in name.removeprefix(top[name]).split(".")[1:]:
-            column = pc.struct_field(column, field)
-        found[name] = plain_array(column)
-    return pa.table(found)
+        top = {name: _top(name, file.schema_arrow.names) for name in columns}
+        return pa.table({name: _column(file, path, name, top[name]) for name in columns})
 
 
-def _leaves(fields: Sequence[pa.Field] | pa.Schema, prefix: str = "") -> Iterator[str]:
+def nested_names(fields: Iterable[pa.Field], prefix: str = "") -> Iterator[str]:
+    """The columns of a schema, a record's fields by dotted name."""
     for field in fields:
         if pa.types.is_struct(field.type) and field.type.num_fields:
-            yield from _leaves(list(field.type), f"{prefix}{field.name}.")
+            yield from nested_names(list(field.type), f"{prefix}{field.name}.")
         else:
             yield prefix + field.name
 
 
-def _top(name: str, schema: pa.Schema) -> str:
-    """The top-level column that a dotted name starts with."""
-    return next((top for top in schema.names if name == top or name.startswith(f"{top}.")), name)
+def nested_column(column: pa.ChunkedArray | pa.Array, name: str, top: str) -> pa.Array:
+    """The plain array of a field of a column, by its dotted name.
+
+    Raises:
+        UnreadableTypeError: There is no plain form of its type.
+    """
+    way = name.removeprefix(top).removeprefix(".")
+    while way:
+        fields = [field.name for field in column.type]
+        step = _top(way, fields)
+        column, way = pc.struct_field(column, fields.index(step)), way.removeprefix(step).removeprefix(".")
+    return plain_array(column)
+
+
+def _column(file: pq.ParquetFile, path: Path, name: str, top: str) -> pa.Array:
+    try:
+        return nested_column(file.read(columns=[top])[top], name, top)
+    except (pa.ArrowException, UnreadableTypeError) as error:
+        kind = file.schema_arrow.field(top).type
+        raise DataError(
+            f"{path}: column {name}: found the type {kind}, which cannot be read ({error}); "
+            "expected text, numbers, times or lists of them"
+        ) from error
+
+
+def _top(name: str, names: Sequence[str]) -> str:
+    """The column that a dotted name starts with."""
+    return next((top for top in names if name == top or name.startswith(f"{top}.")), name)

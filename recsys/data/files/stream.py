@@ -2,7 +2,6 @@
 
 import codecs
 import gzip
-import io
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -41,16 +40,16 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             yield stream
 
 
-def text_blocks(path: Path, encoding: str) -> Iterator[bytes]:
+def text_blocks(path: Path, encoding: str, size: int = BLOCK) -> Iterator[bytes]:
     """The text of a file in UTF-8 without byte order mark, block by block; what cannot be decoded is the byte 0xff."""
     with open_bytes(path) as stream:
         if encoding == "utf-8":
-            first = stream.read(BLOCK).removeprefix(codecs.BOM_UTF8)
+            first = stream.read(size).removeprefix(codecs.BOM_UTF8)
             yield first
-            yield from iter(lambda: stream.read(BLOCK), b"")
+            yield from iter(lambda: stream.read(size), b"")
             return
         decoder = codecs.getincrementaldecoder(encoding)("recsys_not_utf8")
-        for block in iter(lambda: stream.read(BLOCK), b""):
+        for block in iter(lambda: stream.read(size), b""):
             yield _encoded(decoder.decode(block))
         yield _encoded(decoder.decode(b"", True))
 
@@ -74,28 +73,21 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-class BlockReader(io.RawIOBase):
-    """Blocks as a file for readers that ask for bytes."""
+class BlockReader:
+    """Blocks as a file for readers that ask for bytes; a block of the size asked for is handed on without a copy."""
+
+    closed = False
 
     def __init__(self, blocks: Iterable[bytes]) -> None:
         self._blocks = iter(blocks)
-        self._rest = memoryview(b"")
+        self._rest = b""
 
-    def readable(self) -> bool:
-        """Always."""
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        """Fills the whole buffer, as long as there are blocks: a reader takes less for a block of its own."""
-        filled = 0
-        while filled < len(buffer):
-            if not self._rest:
-                block = next(self._blocks, None)
-                if block is None:
-                    break
-                self._rest = memoryview(block)
-            count = min(len(buffer) - filled, len(self._rest))
-            buffer[filled : filled + count] = self._rest[:count]
-            self._rest = self._rest[count:]
-            filled += count
-        return filled
+    def read(self, size: int) -> bytes:
+        """So many bytes, as long as there are blocks: a reader takes less for a block of its own."""
+        parts, missing = [self._rest], size - len(self._rest)
+        while missing > 0 and (block := next(self._blocks, None)) is not None:
+            parts.append(block)
+            missing -= len(block)
+        found = parts[-1] if not any(parts[:-1]) else b"".join(parts)
+        self._rest = found[size:]
+        return found[:size] if self._rest else found

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from recsys.data.config import TableConfig
-from recsys.data.files import read_source
+from recsys.data.files import delimited, read_source
 from recsys.data.files import stream as stream_module
 
 UGLY = settings(
@@ -136,7 +136,8 @@ def test_every_json_line_is_a_row_a_reject_or_blank(tmp_path, rows, end):
 def test_blocks_of_any_size_give_the_same(tmp_path, monkeypatch, block):
     text = 'a,b\n"x\ny",1\n\n"ü,é",2\nbroken\n"""",3\n'
     expected = read(tmp_path, text)
-    monkeypatch.setattr(stream_module, "BLOCK", block)
+    monkeypatch.setattr(stream_module.text_blocks, "__defaults__", (block,))
+    monkeypatch.setattr(delimited.Dialect.blocks, "__defaults__", (block,))
     source = read(tmp_path, text)
     assert source.table.equals(expected.table)
     assert source.lines([0, 1, 2, 3]) == expected.lines([0, 1, 2, 3]) == {0: 2, 1: 5, 2: 6, 3: 7}
