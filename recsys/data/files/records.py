@@ -46,15 +46,15 @@ def column_names(path: Path, encoding: str) -> list[str]:
 
 
 def read_records(
-    path: Path, encoding: str, columns: Sequence[str]
+    path: Path, encoding: str, columns: Sequence[str], *, limit: int | None = None
 ) -> tuple[dict[str, pa.Array], list[BadRow], LineMap]:
-    """The columns that occur in any record, the lines that are no records, and the lines of all.
+    """The columns that occur in any record, the lines that are no records, and the lines of all; or of the first.
 
     Raises:
         DataError: The file holds one JSON document rather than a record a line.
     """
     reader = _Records(path, columns)
-    lines = _lines(path, encoding)
+    lines = islice(_lines(path, encoding), limit)
     while chunk := list(islice(lines, _CHUNK)):
         reader.add(chunk)
     blank = np.array(reader.blank, dtype=np.int64)
