@@ -242,9 +242,9 @@ class DataConfig(Settings):
 def _check_attributes(data: DataConfig) -> None:
     """Columns of the log that become users or items play no other part."""
     log = data.interactions
-    roles = {log.user_id: "user_id", log.item_id: "item_id", log.timestamp: "timestamp"}
+    roles: dict[str | None, str] = {log.user_id: "user_id", log.item_id: "item_id", log.timestamp: "timestamp"}
     roles |= {getattr(log, part): part for part in ("request_id", "exposed", "position", "propensity", "window")}
-    roles |= dict.fromkeys(log.labels, "labels") | dict.fromkeys(log.context, "context")
+    roles.update({**dict.fromkeys(log.labels, "labels"), **dict.fromkeys(log.context, "context")})
     for key, table in (("users", data.users), ("items", data.items)):
         if table is None or table.source is None:
             continue

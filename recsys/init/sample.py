@@ -22,7 +22,7 @@ from recsys.data.config import TableConfig
 from recsys.data.files import DeclaredType, Format, column_names, find_files, format_of, read_source, sniff, typed_name
 from recsys.data.files.delimited import DEFAULT_DELIMITERS, Dialect, header_of
 from recsys.data.files.encoding import encoding_of
-from recsys.data.files.find import zip_member
+from recsys.data.files.find import LABELS, zip_member
 from recsys.data.files.lines import is_regular
 from recsys.data.files.plain import UnreadableTypeError
 from recsys.data.files.records import read_records
@@ -32,12 +32,12 @@ from recsys.errors import DataError, InputError
 from recsys.init.arrow import readable_array
 from recsys.init.headless import GUESSED_FROM, guess_names
 
-__all__ = ["MAX_BYTES", "MAX_ROWS", "Sample", "read_sample"]
+__all__ = ["HEADER_FLAGS", "MAX_BYTES", "MAX_ROWS", "Sample", "read_sample"]
 
 MAX_ROWS = 100_000
 MAX_BYTES = 1 << 24
 _FILES = 4
-_FLAGS = {"interactions": "--columns", "users": "--user-columns", "items": "--item-columns"}
+HEADER_FLAGS = {"interactions": "--columns", "users": "--user-columns", "items": "--item-columns"}
 _PEEK = 1 << 16
 _SPARE = 31
 """Stands between cells whose delimiter is of several characters."""
@@ -159,8 +159,7 @@ def _files(path: str, table: str, header: Sequence[str] | None) -> tuple[TableCo
         settings["format"] = kind
     if header and kind in ("jsonl", "parquet"):
         raise InputError(
-            f"{found[0]}: {_FLAGS[table]}: found names for {'JSON lines' if kind == 'jsonl' else 'Parquet'}, whose "
-            "records name their own columns; leave it out"
+            f"{found[0]}: {HEADER_FLAGS[table]}: found names for {LABELS[kind]}, which names its own columns; leave it out"
         )
     return TableConfig(**settings), found
 
@@ -245,7 +244,7 @@ def _check_width(path: Path, first: Sequence[str], header: Sequence[str] | None,
         )
     if header is not None and len(first) != len(header):
         raise InputError(
-            f"{path}:1: {_FLAGS[table]}: found {len(header)} names for {len(first)} columns "
+            f"{path}:1: {HEADER_FLAGS[table]}: found {len(header)} names for {len(first)} columns "
             f"({_short(', '.join(first))}), expected a name for each"
         )
 
@@ -256,7 +255,7 @@ def _no_header(path: Path, first: Sequence[str], delimiter: str, table: str) -> 
     mark = " " if delimiter == "blanks" else delimiter
     return (
         f"{path}:1: found values ({_short(mark.join(first))}), expected the names of the columns; name them, such as "
-        f"{_FLAGS[table]} {_short(','.join(usual[: len(first)]))}"
+        f"{HEADER_FLAGS[table]} {_short(','.join(usual[: len(first)]))}"
     )
 
 
