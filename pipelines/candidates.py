@@ -31,7 +31,7 @@ from recsys.data.sampling import (
     thinned,
 )
 from recsys.data.split import RANK, RECALL, VALID
-from recsys.data.tables import Dataset
+from recsys.data.tables import event_columns
 from recsys.errors import DataError
 from recsys.features.arrays import load_arrays, save_arrays
 from recsys.features.batch import Codes, QueryBatch
@@ -181,7 +181,7 @@ class _Work:
         given = self.config.fusion.weights
         if isinstance(given, dict):
             return self.generator(given).fusion
-        if given == "equal" or len(self.routes) == 1:
+        if given == "equal" or len(self.routes) <= 1:
             return self.generator(equal).fusion
         requests, fusion = self.requests(RANK), self.config.fusion.settled(equal)
         if len(requests) > _FITTED_ON:
@@ -250,7 +250,8 @@ class _Work:
             return None
         newest = events.time[events.window <= VALID].max()
         time = events.time[np.where(members >= 0, members, requests.event[:, None])]
-        log, positive = Dataset.load(self.context.inputs["ingest"]).interactions, groups.labels > 0
+        wanted = [name for name in (weights.value, "propensity") if name is not None]
+        log, positive = event_columns(self.context.inputs["ingest"], *wanted), groups.labels > 0
         value = None if weights.value is None else log[weights.value].to_numpy()[members]
         if value is not None and (value[positive] < 0).any():
             raise DataError(
@@ -325,8 +326,9 @@ class _Work:
         requests, members = list_requests(events, self.histories, at, lists(ingested, at))
         if members.shape[1] > _LONGEST:
             longest = int(np.argmax((members >= 0).sum(axis=1)))
+            owner = self.log.users.decode(requests.user[[longest]])[0].as_py() if len(self.log.users) else None
             raise DataError(
-                f"candidates: a list of user {self.log.users.ids[int(requests.user[longest])].as_py()!r} has "
+                f"candidates: a list{'' if owner is None else f' of user {owner!r}'} has "
                 f"{int((members[longest] >= 0).sum()):,} rows, expected at most {_LONGEST:,}; "
                 "check that data.interactions.request_id tells one list from another"
             )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipelines.bundle import BUNDLE
 from pipelines.inputs import Features, Log, labelled_rows, request_queries, task_positives, withheld_length
+from pipelines.row_evaluation import evaluate_test_rows
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
 from recsys.data.sampling import last_of_pairs
@@ -56,6 +57,10 @@ def _read(config: Config) -> dict[str, Any]:
 def _run(config: Config, context: StageContext) -> Metrics:
     log, features = Log.load(context.inputs["split"]), Features.load(context.inputs["features"])
     funnel = Funnel.load(context.inputs["bundle"] / BUNDLE)
+    if config.data.rows_only:
+        found = evaluate_test_rows(config, log, context.inputs["ingest"], funnel, context.folder)
+        told = protocol(config.split, rows_only=True)
+        return write_report(found, context.folder, title=config.name, protocol=told)
     histories = log.histories(config)
 
     def asked(requests: Requests) -> QueryBatch:

@@ -7,8 +7,8 @@ from pathlib import Path
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
 from recsys.data.config import EntityConfig, TableConfig
-from recsys.data.files import find_files
 from recsys.data.ingest import TableReport, ingest
+from recsys.data.windows import window_files
 from recsys.errors import DataError
 
 __all__ = ["stage"]
@@ -30,7 +30,7 @@ def _files(config: Config, name: str) -> list[Path]:
     if table is None or (isinstance(table, EntityConfig) and table.source is not None):
         return []
     try:
-        return find_files(table, name)
+        return [path for path, _ in window_files(table, name)]
     except DataError:
         # Running the stage says what is missing; asking for its status must not fail.
         return [Path(table.path)]

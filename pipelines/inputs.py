@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recsys.config import Config
 from recsys.data.split import visible
-from recsys.data.tables import Dataset
+from recsys.data.tables import Dataset, event_columns
 from recsys.features.arrays import load_arrays
 from recsys.features.batch import QueryBatch
 from recsys.features.catalogue import Catalogue
@@ -48,7 +48,9 @@ class Log:
         )
 
     def histories(self, config: Config) -> Histories:
-        """Every event that may ever be seen, by user."""
+        """Every event that may ever be seen, by user; of a log without users, none."""
+        if config.data.rows_only:
+            return Histories.none(1)
         return Histories.build(self.events, len(self.users), visible(self.events.window, config.split))
 
     def fitted_on(self, windows: tuple[int, ...]) -> Histories:
@@ -103,26 +105,26 @@ def task_positives(config: Config, ingested: Path) -> dict[str, NDArray[np.bool_
     tasks = {} if config.ranking is None else config.ranking.tasks
     if not tasks:
         return {}
-    log = Dataset.load(ingested).interactions
-    return {name: log[task.label].to_numpy() >= task.at_least for name, task in tasks.items()}
+    labels = event_columns(ingested, *{task.label for task in tasks.values()})
+    return {name: labels[task.label].to_numpy() >= task.at_least for name, task in tasks.items()}
 
 
 def labelled_rows(log: Log, windows: tuple[int, ...], ingested: Path) -> NDArray[np.int64]:
     """Positions of the events of these windows that say something: those that were shown, and positives."""
     events = log.events
     wanted = np.isin(events.window, windows)
-    table = Dataset.load(ingested).interactions
-    if "exposed" in table.column_names:
-        wanted &= table["exposed"].to_numpy() | events.positive
+    shown = event_columns(ingested, "exposed")
+    if shown:
+        wanted &= shown["exposed"].to_numpy() | events.positive
     return np.flatnonzero(wanted)
 
 
 def lists(ingested: Path, at: NDArray[np.int64]) -> NDArray[np.int64]:
     """Which list each of these events was shown in, by `request_id`; without one each is a list of its own."""
-    table = Dataset.load(ingested).interactions
-    if "request_id" not in table.column_names:
+    requests = event_columns(ingested, "request_id")
+    if not requests:
         return np.arange(len(at))
-    column = table["request_id"].take(pa.array(at)).combine_chunks().dictionary_encode()
+    column = requests["request_id"].take(pa.array(at)).combine_chunks().dictionary_encode()
     codes: NDArray[np.int64] = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     # A row without an id is a list of its own.
     alone = codes < 0

@@ -16,6 +16,7 @@ from recsys.errors import DataError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import InputSpec
 from recsys.features.history import Histories
+from recsys.features.rows import log_inputs
 from recsys.ranking.configs import RankingConfig
 from recsys.ranking.settings.samples import SYNTHETIC
 
@@ -59,6 +60,7 @@ class Window:
         features: encoded users and items.
         context: the log, if there is context to encode.
         assembler: of the model's inputs.
+        rows_only: whether the log has no items: inputs are then those of its rows.
         ranking: how groups are batched.
     """
 
@@ -69,6 +71,7 @@ class Window:
     context: pa.Table | None
     assembler: Assembler
     ranking: RankingConfig
+    rows_only: bool = False
 
     @property
     def mask(self) -> NDArray[np.bool_]:
@@ -99,8 +102,14 @@ class Window:
     def _encoded(self, rows: slice) -> dict[str, Any]:
         grouped, codes = self.grouped, self.grouped.groups.codes[rows]
         requests = grouped.requests.take(np.arange(len(grouped.requests))[rows])
-        queries = encoded_queries(requests, self.histories, self.features, self.context)
-        inputs = self.assembler.inputs(queries, codes, {name: values[rows] for name, values in grouped.route.items()})
+        if self.rows_only:
+            assert self.context is not None
+            queries = encoded_queries(requests, self.histories, self.features, None)
+            given = log_inputs(self.features.encoder, self.context, codes)
+        else:
+            queries = encoded_queries(requests, self.histories, self.features, self.context)
+            given = {name: values[rows] for name, values in grouped.route.items()}
+        inputs = self.assembler.inputs(queries, codes, given)
         size, pool = self.ranking.training.batch_size, self.ranking.samples.length_pool
         others = {"weight": grouped.weight, "offset": grouped.offset, "unmined": grouped.groups.from_catalogue}
         some = {name: None if values is None else values[rows] for name, values in others.items()}
@@ -127,12 +136,15 @@ def sample_windows(
         DataError: one of them holds no candidate.
     """
     histories = Log.load(context.inputs["split"]).histories(config)
-    log, assembler = context_log(features, context.inputs["ingest"]), Assembler(features.item, spec)
+    log, rows_only = context_log(features, context.inputs["ingest"]), config.data.rows_only
+    assembler = Assembler(None if rows_only else features.item, spec)
     parts = [GroupedRequests.load(context.inputs["candidates"] / part) for part in ("train", "valid")]
     for name, part in zip(("train", "valid"), parts, strict=True):
         if not (part.groups.codes >= 0).any():
             raise DataError(f"ranking: {_NOTHING[name][ranking.samples.kind]}")
-    train, valid = (Window(part, part.labels, histories, features, log, assembler, ranking) for part in parts)
+    train, valid = (
+        Window(part, part.labels, histories, features, log, assembler, ranking, rows_only) for part in parts
+    )
     return train, valid
 
 

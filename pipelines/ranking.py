@@ -24,9 +24,10 @@ from pipelines.ranker_samples import (
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
 from recsys.features.batch import InputSpec
+from recsys.features.rows import row_fields
 from recsys.funnel.match_features import MatchFeatures
 from recsys.funnel.route_features import route_fields
-from recsys.ranking.configs import RankingConfig, TeacherConfig
+from recsys.ranking.configs import RankingConfig, TeacherConfig, scores_are_log_odds
 from recsys.ranking.labels import check_labels
 from recsys.ranking.registry import ranker_modules
 from recsys.ranking.settings.trees import TreeSettings
@@ -83,6 +84,8 @@ def model_inputs(config: Config, features: Features) -> InputSpec:
     """Every input a ranker of this configuration may read."""
     assert config.ranking is not None
     encoder = features.encoder
+    if config.data.rows_only:
+        return InputSpec(row_fields(encoder), config.features.history.length)
     # Labelled rows of the log come without candidates: nothing any route could have said of them is known.
     by_candidate = config.ranking.samples.kind == "candidates"
     route = route_fields(config.routes, MatchFeatures(features.item)) if by_candidate else ()
@@ -114,7 +117,7 @@ def _run(config: Config, ranking: RankingConfig, context: StageContext) -> Metri
         metrics, scores = _trained(ranking, spec, parts, context, figures, path)
     save_scorer(OnnxScorer(path), context.folder / "scorer")
     _write_json(context.folder / "inputs.json", asdict(spec))
-    calibration = _calibrated(ranking, scores, windows[1])
+    calibration = _calibrated(ranking, scores, windows[1], rows_only=config.data.rows_only)
     if calibration is not None:
         _write_json(context.folder / CALIBRATION, calibration.to_json())
     named = {f"valid/{judge.name}" if name == "best" else name: value for name, value in metrics.items()}
@@ -152,9 +155,16 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def _calibrated(ranking: RankingConfig, scores: Scores, validation: "Window") -> Calibration | None:
-    """What validation scores say of probabilities, task by task, and from where on they are a yes."""
-    if ranking.calibration == "none" and ranking.threshold == "none":
+def _calibrated(ranking: RankingConfig, scores: Scores, validation: "Window", *, rows_only: bool) -> Calibration | None:
+    """What validation scores say of probabilities, task by task, and from where on they are a yes.
+
+    A pipeline that only scores rows serves σ(score) without a calibration, if its scores are log-odds.
+    """
+    if (
+        ranking.calibration == "none"
+        and ranking.threshold == "none"
+        and not (rows_only and scores_are_log_odds(ranking))
+    ):
         return None
     real = validation.mask
     several = zip(*(np.moveaxis(np.atleast_3d(v), 2, 0) for v in (scores, validation.labels)), strict=True)

@@ -9,7 +9,7 @@ from recsys.config import Config
 from recsys.data.split import RECALL, TEST, assign_windows
 from recsys.data.tables import WINDOWS, Dataset
 from recsys.errors import DataError
-from recsys.features.catalogue import item_catalogue, user_catalogue
+from recsys.features.catalogue import Catalogue, item_catalogue, user_catalogue
 from recsys.features.history import events_from
 
 __all__ = ["stage"]
@@ -31,12 +31,15 @@ def stage(config: Config) -> Stage:
 
 def _run(config: Config, context: StageContext) -> Metrics:
     dataset = Dataset.load(context.inputs["ingest"])
-    users, items = user_catalogue(dataset), item_catalogue(dataset)
+    rows_only = config.data.rows_only
+    users, items = (Catalogue([]),) * 2 if rows_only else (user_catalogue(dataset), item_catalogue(dataset))
     log = dataset.interactions
     time = log["timestamp"].cast("int64").to_numpy() if "timestamp" in log.column_names else None
     given = log["window"].to_numpy() if "window" in log.column_names else None
     rng = np.random.default_rng(context.seed)
-    windows = assign_windows(users.encode(log["user_id"]), time, config.split, rng, given=given)
+    # Without users every row is by itself.
+    owners = np.arange(log.num_rows) if rows_only else users.encode(log["user_id"])
+    windows = assign_windows(owners, time, config.split, rng, given=given)
     events = events_from(dataset, users, items, config.data, windows)
     for window in (RECALL, TEST):
         if not (events.positive & (events.window == window)).any():

@@ -449,6 +449,31 @@ def explain(
     print_explanation(explanation, item=item, k=k)
 
 
+@app.command("score-rows", epilog="Example: recsys score-rows clicks.yaml --rows test.csv --out scores.parquet")
+def score_rows(
+    bundle: BundlePath,
+    rows: Annotated[str, typer.Option(metavar="FILE", help="Rows of the log: a file, a folder of files or a pattern.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The Parquet file to write.")],
+    version: Version = None,
+    as_json: AsJson = False,
+) -> None:
+    """Scores rows by their own columns, such as those of a click log, into a Parquet file."""
+    folder = _bundle(bundle, version)
+    _limit_threads()
+    from recsys.funnel.runtime import Funnel
+    from recsys.serving.row_files import score_files
+
+    found = score_files(Funnel.load(folder), rows, out)
+    if found.missing:
+        _say(f"columns that no file has, or not every one, count as missing: {', '.join(found.missing)}")
+    if found.unfit:
+        _say(f"{found.rows - found.scored:,} of {found.rows:,} rows have no score; the first: {found.unfit}")
+    if as_json:
+        _print_json({"out": str(out), "bundle": str(folder), **asdict(found)})
+    else:
+        typer.echo(f"written: {out}: {found.scored:,} rows scored by {folder}")
+
+
 @app.command(epilog="Example: recsys serve configs/movielens-100k.yaml --port 8501")
 def serve(
     bundle: BundlePath,
@@ -458,7 +483,7 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8501,
     version: Version = None,
 ) -> None:
-    """Answers POST /v1/recommend until told to stop."""
+    """Answers POST /v1/recommend and POST /v1/predict until told to stop."""
     folder = _bundle(bundle, version)
     from recsys.serving.server import serve as serve_bundle
 

@@ -1,7 +1,7 @@
 """The root configuration: one YAML file describes one pipeline."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -9,7 +9,7 @@ from recsys.data.config import ColumnKind, DataConfig, TableSide
 from recsys.data.split import GivenSplit, GlobalTimeSplit, LeaveLastOutSplit, SplitConfig, check_order
 from recsys.errors import ProtocolError
 from recsys.evaluation.config import EvaluationConfig
-from recsys.features.config import FeaturesConfig, chosen_features
+from recsys.features.config import FeaturesConfig, Transform, chosen_features
 from recsys.losses.config import BCELoss, LossConfig, loss_terms, needing_groups
 from recsys.problems import Problem, Problems, dotted, unknown
 from recsys.ranking.configs import MULTI_TASK, TREES, RankerConfig, RankingConfig, WideDeepConfig
@@ -61,8 +61,8 @@ class Config(Settings):
     """How the log is cut into windows: recall, rank, valid, test."""
     features: FeaturesConfig = FeaturesConfig()
     """How columns become model inputs."""
-    routes: Annotated[dict[Name, RouteConfig], Field(min_length=1)]
-    """What finds candidates, under names of your choice."""
+    routes: dict[Name, RouteConfig]
+    """What finds candidates, under names of your choice; `{}` where the log has no users and items."""
     fusion: FusionConfig = FusionConfig()
     """How the lists of the routes become one."""
     ranking: RankingConfig | None = None
@@ -76,12 +76,32 @@ class Config(Settings):
     tracking: TrackingConfig = TrackingConfig()
     """Where runs are recorded."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _learn_from_rows(cls, data: object) -> object:
+        """Without users and items `ranking.samples.kind` is `events`: there are no candidates to learn from."""
+        return _with_events(data) if isinstance(data, dict) else data
+
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         problems = [problem for check in _CHECKS for problem in check(self)]
         if problems:
             raise Problems(problems)
         return self
+
+
+def _with_events(data: dict[str, Any]) -> dict[str, Any]:
+    log, ranking = _mapping(_mapping(data.get("data")).get("interactions")), data.get("ranking")
+    if log.get("item_id", "") is not None or not isinstance(ranking, dict):
+        return data
+    samples = ranking.get("samples", {})
+    if not isinstance(samples, dict) or "kind" in samples:
+        return data
+    return {**data, "ranking": {**ranking, "samples": {**samples, "kind": "events"}}}
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _check_roles(config: Config) -> Iterator[Problem]:
@@ -113,9 +133,17 @@ def _check_split(config: Config) -> Iterator[Problem]:
             at=("split", "kind"),
             protocol=True,
         )
-    if isinstance(config.split, GivenSplit) and config.data.interactions.window is None:
+    log = config.data.interactions
+    if isinstance(config.split, GivenSplit) and log.window is None and log.files is None:
         yield Problem(
-            "found given, but data.interactions.window is null; name the column that holds recall, rank, valid or test",
+            "found given, but data.interactions.window is null; name the column that holds recall, rank, valid or "
+            "test, or give data.interactions.files: {train: …, valid: …, test: …}",
+            at=("split", "kind"),
+        )
+    if log.files is not None and not isinstance(config.split, GivenSplit):
+        yield Problem(
+            f"found {config.split.kind}, but data.interactions.files say which rows are train, valid and test; "
+            "expected given, or path instead of files",
             at=("split", "kind"),
         )
     if _share(config, "test") == 0:
@@ -125,6 +153,38 @@ def _check_split(config: Config) -> Iterator[Problem]:
 def _share(config: Config, window: Literal["rank", "valid", "test"]) -> float:
     """The share of a window; leave-last-out has all of them, and what is given the log will tell."""
     return 1.0 if isinstance(config.split, LeaveLastOutSplit | GivenSplit) else float(getattr(config.split, window))
+
+
+_ROWS_SPLITS = ("random", "global_time", "given")
+"""Ways to cut that need no users."""
+
+
+def _check_rows_only(config: Config) -> Iterator[Problem]:
+    """A log without users and items: what it needs, and what would have nothing to read."""
+    why = "data.interactions.user_id and item_id are null"
+    if not config.data.rows_only:
+        if not config.routes:
+            yield Problem(
+                "found no route, expected at least one, such as popular: {kind: popular}; a pipeline without routes "
+                "scores rows, of a log whose user_id and item_id are null",
+                at=("routes",),
+            )
+        return
+    if config.routes:
+        found = ", ".join(config.routes)
+        yield Problem(f"found {found}, but {why}, so there is nothing to recommend; expected {{}}", at=("routes",))
+    if config.ranking is None:
+        yield Problem(f"found null, but {why}: a ranker is all there is to train; name one", at=("ranking",))
+    elif config.ranking.samples.kind != "events":
+        found = config.ranking.samples.kind
+        yield Problem(
+            f"found {found}, but {why}; expected events: the rows themselves", at=("ranking", "samples", "kind")
+        )
+    if config.split.kind not in _ROWS_SPLITS:
+        yield Problem(f"found {config.split.kind}, but {why}; expected {', '.join(_ROWS_SPLITS)}", at=("split", "kind"))
+    for side in ("user", "item"):
+        if getattr(config.features, side):
+            yield Problem(f"found inputs, but {why}; name columns under features.context", at=("features", side))
 
 
 def _check_routes(config: Config) -> Iterator[Problem]:
@@ -191,6 +251,8 @@ _KINDS: dict[str, tuple[ColumnKind, ...]] = {
 
 def _columns(config: Config) -> dict[TableSide, dict[str, ColumnKind]]:
     """The columns a feature may name, with their kinds, by side."""
+    if config.data.rows_only:
+        return {"user": {}, "item": {}, "context": config.data.column_kinds("context")}
     ids: dict[TableSide, dict[str, ColumnKind]] = {
         "user": {"user_id": "categorical"},
         "item": {"item_id": "categorical"},
@@ -201,7 +263,13 @@ def _columns(config: Config) -> dict[TableSide, dict[str, ColumnKind]]:
 
 def _inputs(config: Config) -> dict[TableSide, list[str]]:
     """The model inputs of each side."""
-    return {side: list(chosen_features(config.features, config.data, side)) for side in get_args(TableSide)}
+    return {side: list(transforms) for side, transforms in _transforms(config).items()}
+
+
+def _transforms(config: Config) -> dict[TableSide, dict[str, Transform]]:
+    """The model inputs of each side with their transforms; without items, the columns of a row are a candidate's."""
+    chosen = {side: chosen_features(config.features, config.data, side) for side in get_args(TableSide)}
+    return {"user": {}, "item": chosen["context"], "context": {}} if config.data.rows_only else chosen
 
 
 def _check_features(config: Config) -> Iterator[Problem]:
@@ -222,8 +290,11 @@ def _check_features(config: Config) -> Iterator[Problem]:
 
 
 def _check_history(config: Config) -> Iterator[Problem]:
-    known = _inputs(config)["item"]
-    for position, field in enumerate(config.features.history.fields):
+    history = config.features.history
+    if config.data.rows_only and "fields" not in history.model_fields_set:
+        return
+    known = [] if config.data.rows_only else _inputs(config)["item"]
+    for position, field in enumerate(history.fields):
         if field not in known:
             at = ("features", "history", "fields", position)
             yield Problem(unknown(field, known, noun="field of features.item"), at=at)
@@ -247,7 +318,13 @@ def _check_samples(config: Config) -> Iterator[Problem]:
     if _share(config, "valid") == 0:
         what = "found 0, but a ranker is trained until the valid window says to stop; give it a share"
         yield Problem(what, at=("split", "valid"))
-    if isinstance(config.ranking.model, SequenceSettings) and not config.features.history.fields:
+    if isinstance(config.ranking.model, SequenceSettings) and config.data.rows_only:
+        what = "which compares past items with the candidate, but a log without users and items has no histories"
+        yield Problem(
+            f"found {config.ranking.model.kind}, {what}; expected another, such as deepfm",
+            at=("ranking", "model", "kind"),
+        )
+    elif isinstance(config.ranking.model, SequenceSettings) and not config.features.history.fields:
         what = "which compares past items with the candidate, but features.history.fields is empty; name item_id there"
         yield Problem(f"found {config.ranking.model.kind}, {what}", at=("ranking", "model", "kind"))
     for where, loss in _losses(config.ranking):
@@ -336,7 +413,7 @@ def _check_numbers(config: Config, ranking: RankingConfig) -> Iterator[Problem]:
         what = f"found {kind} with {model.kind}, which reads a history: half way between two histories is nothing"
         yield Problem(f"{what}; use class_weight, or a ranker that reads none", at=at)
     for side in get_args(TableSide):
-        for name, transform in chosen_features(config.features, config.data, side).items():
+        for name, transform in _transforms(config)[side].items():
             field = f"{side}.{name}"
             read = field not in model.exclude and (model.fields is None or field in model.fields)
             if read and transform.kind not in _NUMBERS:
@@ -453,10 +530,11 @@ def _check_ranker_fields(config: Config) -> Iterator[Problem]:
     if config.ranking is None:
         return
     known = [f"{side}.{name}" for side, names in _inputs(config).items() for name in names]
-    known += [f"history.{name}" for name in config.features.history.fields]
+    known += [] if config.data.rows_only else [f"history.{name}" for name in config.features.history.fields]
     for at, field in _all_named_inputs(config.ranking):
         if field not in known and not _is_route_input(field, config.routes):
-            routes = [f"route.{name}.{what}" for name in (*config.routes, "fusion") for what in ("rank", "score")]
+            named = (*config.routes, "fusion") if config.routes else ()
+            routes = [f"route.{name}.{what}" for name in named for what in ("rank", "score")]
             yield Problem(unknown(field, [*known, *routes], noun="model input"), at=at)
 
 
@@ -480,12 +558,13 @@ def _is_route_input(field: str, routes: Mapping[str, RouteConfig]) -> bool:
     """Whether a name is of what routes and history say of a candidate; which figures there are, the runtime knows."""
     side, _, rest = field.partition(".")
     name, _, figure = rest.partition(".")
-    return side == "route" and name in {*routes, "fusion", "match", "history"} and bool(figure)
+    return side == "route" and bool(routes) and name in {*routes, "fusion", "match", "history"} and bool(figure)
 
 
 _CHECKS: tuple[Callable[[Config], Iterator[Problem]], ...] = (
     _check_roles,
     _check_split,
+    _check_rows_only,
     _check_routes,
     _check_fusion,
     _check_depths,

@@ -123,6 +123,8 @@ class Manifest(Settings):
     ranker: PartSpec | None
     """`null`: the fused list is the answer."""
     golden: tuple[GoldenRequest, ...] = ()
+    golden_rows: tuple[tuple[float, ...], ...] = ()
+    """Logits of the golden rows, one a task, that a bundle without routes gave when it was built."""
 
     @property
     def content_hash(self) -> str:

@@ -100,10 +100,16 @@ class TimestampOffset(Settings):
 class InteractionsConfig(TableConfig):
     """The event log: who did what to which item, when."""
 
-    user_id: str = "user_id"
-    """Name of the column, as everywhere here."""
-    item_id: str = "item_id"
-    """Name of the column."""
+    path: str = ""
+    """Relative to where the command runs. Leave it out where `files` is given."""
+    files: dict[Literal["train", "valid", "test"], str] | None = None
+    """A published split: `{train: a.csv, valid: b.csv, test: c.csv}`, each as `path`, for `split.kind: given`. Rows of
+    `train` are the recall window."""
+    user_id: str | None = "user_id"
+    """Name of the column, as everywhere here. `null` together with `item_id`: a click log of labelled rows whose inputs
+    are the `context` columns. Such a pipeline has `routes: {}` and a ranker; its bundle scores rows."""
+    item_id: str | None = "item_id"
+    """Name of the column; `null` only together with `user_id`."""
     timestamp: str | None = "timestamp"
     """Of the event."""
     timestamp_unit: Literal["auto", "s", "ms", "us", "ns", "text"] = "auto"
@@ -196,11 +202,13 @@ class DataConfig(Settings):
     order: Literal["timestamp", "row", "none"] = "timestamp"
     """What puts a user's events in order. With `none`, order-aware routes and time decay are refused."""
     duplicates: Literal["drop", "keep"] = "drop"
-    """`drop` keeps the first of the rows that agree in user, item, timestamp and request."""
+    """`drop` keeps the first of the rows that agree in user, item, timestamp and request. Of a log without users and
+    items all rows are kept."""
     max_reject_share: Annotated[float, Field(ge=0, le=1)] = 0.01
     """A larger share of rejected rows stops the run."""
     sample: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Keep the whole log of this share of the users, for a first look; `recsys run --sample 1%` sets it."""
+    """Keep the whole log of this share of the users, for a first look; `recsys run --sample 1%` sets it. Of a log
+    without users, this share of the rows, or of the lists of a `request_id`."""
     positive: PositiveConfig | None = None
     """`null`: every event is a positive."""
 
@@ -208,6 +216,8 @@ class DataConfig(Settings):
     def _agrees_with_itself(self) -> Self:
         log = self.interactions
         _check_attributes(self)
+        _check_sources(log)
+        _check_ids(self)
         if self.order == "timestamp" and log.timestamp is None:
             raise ValueError(
                 "order is timestamp but interactions.timestamp is null; expected order: row or order: none"
@@ -219,7 +229,8 @@ class DataConfig(Settings):
         parts = [part for part in ("request_id", "exposed", "position", "propensity", "window") if getattr(log, part)]
         # The time of an event may double as context, to become an hour or a weekday.
         context = [name for name in log.context if (name, log.timestamp) != ("timestamp", "timestamp")]
-        names = Counter(["user_id", "item_id", "timestamp", "row", *parts, *log.labels, *context])
+        ids = ["user_id", "item_id"] if log.item_id is not None else []
+        names = Counter([*ids, "timestamp", "row", *parts, *log.labels, *context])
         twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise ValueError(f"interactions: {twice[0]} is the name of two columns; expected each name once")
@@ -228,6 +239,11 @@ class DataConfig(Settings):
         if self.items and "item_id" in self.items.columns:
             raise ValueError("items.columns: item_id is there by itself; expected other columns")
         return self
+
+    @property
+    def rows_only(self) -> bool:
+        """Whether the log has neither users nor items: labelled rows, each of which is scored by its own columns."""
+        return self.interactions.item_id is None
 
     def column_kinds(self, side: TableSide) -> dict[str, ColumnKind]:
         """The feature columns of a side, with their kinds."""
@@ -257,3 +273,42 @@ def _check_attributes(data: DataConfig) -> None:
                 )
     if log.timestamp_offset is not None and log.timestamp is None:
         raise ValueError("interactions.timestamp_offset: found no timestamp to add it to; name its column")
+
+
+def _check_sources(log: InteractionsConfig) -> None:
+    if bool(log.path) == bool(log.files):
+        found = "both path and files" if log.path else "neither path nor files"
+        raise ValueError(f"interactions: found {found}; expected path, or files: {{train: …, valid: …, test: …}}")
+    absent = [name for name in ("train", "valid", "test") if log.files and name not in log.files]
+    if absent:
+        raise ValueError(
+            f"interactions.files: no {' and no '.join(absent)}; expected train, valid and test: rows to learn from, to "
+            "stop training by, and to report on; cut the missing one from train, or use path and split.kind: random"
+        )
+    if log.files and log.window is not None:
+        raise ValueError(
+            f"interactions: found files and window: {log.window!r}; the files say the window, leave it out"
+        )
+
+
+def _check_ids(data: DataConfig) -> None:
+    log = data.interactions
+    if (log.user_id is None) != (log.item_id is None):
+        absent, there = ("user_id", "item_id") if log.user_id is None else ("item_id", "user_id")
+        raise ValueError(
+            f"interactions.{absent} is null but {there} is {getattr(log, there)!r}; expected both or neither: without "
+            f"{absent} nothing is recommended to anybody, so set {there}: null and name its column in context"
+        )
+    if log.item_id is not None:
+        return
+    for name in ("users", "items"):
+        if getattr(data, name) is not None:
+            raise ValueError(
+                f"{name}: found a table, but interactions.user_id and item_id are null, so no row could be looked up "
+                "in it; leave it out, or name the id columns"
+            )
+    if not log.context:
+        raise ValueError(
+            "interactions.context is empty, but user_id and item_id are null; expected the columns that a row is "
+            "scored by, such as context: {C1: categorical, I1: numeric}"
+        )

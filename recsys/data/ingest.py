@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from recsys.data.attributes import attribute_table
@@ -21,12 +22,13 @@ from recsys.data.config import (
     TableConfig,
     UsersConfig,
 )
-from recsys.data.files import Source, column_names, find_files, read_source
+from recsys.data.files import Source, column_names, read_source
 from recsys.data.offsets import add_offset
 from recsys.data.tables import Dataset, write_parquet
+from recsys.data.windows import described, window_files
 from recsys.errors import DataError
 
-__all__ = ["IngestReport", "SourceFile", "TableReport", "ingest"]
+__all__ = ["IngestReport", "SourceFile", "TableReport", "ingest", "row_roles"]
 
 _REJECTED = pa.schema(
     [
@@ -149,7 +151,8 @@ _ATTRIBUTE = "\0"
 
 def _interaction_roles(config: DataConfig) -> list[Role]:
     table = config.interactions
-    roles = [Role("user_id", table.user_id, "id", required=True), Role("item_id", table.item_id, "id", required=True)]
+    ids = {"user_id": table.user_id, "item_id": table.item_id}
+    roles = [Role(name, column, "id", required=True) for name, column in ids.items() if column is not None]
     if table.timestamp is not None:
         roles.append(Role("timestamp", table.timestamp, "timestamp", required=True, unit=table.timestamp_unit))
     roles += [Role(label, label, "label", required=True) for label in table.labels]
@@ -176,6 +179,12 @@ def _attribute_roles(key: EntityName, part: str, config: DataConfig) -> Iterator
     if table is not None and table.source is not None:
         for role in _entity_roles(part, part, table)[1:]:
             yield replace(role, name=f"{_ATTRIBUTE}{key}.{role.name}")
+
+
+def row_roles(config: DataConfig) -> tuple[Role, ...]:
+    """How the columns of a row are read that is scored: ids and context, none of which it must have."""
+    wanted = {"user_id", "item_id", *config.interactions.context}
+    return tuple(replace(role, required=False) for role in _interaction_roles(config) if role.name in wanted)
 
 
 def _entity_roles(name: str, column: str, table: UsersConfig | ItemsConfig) -> list[Role]:
@@ -208,7 +217,7 @@ def _entities(log: _Loaded, name: EntityName, config: DataConfig) -> _Loaded | N
     worst = max(varying, key=varying.__getitem__, default="")
     if worst and varying[worst] > table.max_varying_share:
         raise DataError(
-            f"{config.interactions.path}: column {worst}: found {varying[worst]:.1%} of the rows with another value "
+            f"{described(config.interactions)}: column {worst}: found {varying[worst]:.1%} of the rows with another value "
             f"than the most frequent of their {name[:-1]}, expected at most {table.max_varying_share:.1%} "
             f"(data.{name}.max_varying_share) for a column of data.{name}: it changes over time; name it under "
             "data.interactions.context if it is known when a request is made, else leave it out"
@@ -235,7 +244,7 @@ def _with_offset(table: pa.Table, config: TableConfig) -> tuple[pa.Table, list[_
 
 
 def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfig) -> _Loaded:
-    files = find_files(config, name)
+    files, windows = zip(*window_files(config, name), strict=True)
     roles = [role for role in roles if not _may_lack(role, config, data, files[0])]
     roles = [replace(role, decimal=config.decimal, thousands=config.thousands) for role in roles]
     raw = _read(files, config, name, list(dict.fromkeys(role.column for role in roles)))
@@ -247,13 +256,13 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
     if name != "interactions":
         reason = f"expected one row per {roles[0].name}; the first is kept"
         problems.append(_Problem(roles[0].column, reason, _repeated(table, roles[:1], good)))
-    elif data.duplicates == "drop":
+    elif data.duplicates == "drop" and not data.rows_only:
         key = [role for role in roles if role.name in ("user_id", "item_id", "timestamp", "request_id")]
         repeated = _repeated(table, key, good)
     bad = _union(problems, table.num_rows)
     outside = np.zeros(table.num_rows, dtype=np.bool_)
     if name == "interactions" and data.sample < 1:
-        outside = ~bad & ~repeated & ~_sampled(table["user_id"], data.sample)
+        outside = ~bad & ~repeated & ~_sampled(_sampled_by(table, raw, data), data.sample)
     keep = ~bad & ~repeated & ~outside
     read = sum(source.size for source in raw.sources)
     report = TableReport(
@@ -268,13 +277,15 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
     _check(report, rejected, config, name, data)
     if name == "interactions":
         table = table.append_column("row", pa.array(raw.row))
+    if windows[0] is not None:
+        table = table.append_column("window", pa.array(np.array(windows, dtype=np.int8)[raw.source]))
     return _Loaded(table.filter(pa.array(keep)), rejected, report)
 
 
 def _read(files: Sequence[Path], config: TableConfig, name: str, columns: Sequence[str]) -> _Raw:
     sources = [read_source(path, config, columns) for path in files]
     if not any(source.size for source in sources):
-        raise DataError(f"{config.path}: table {name}: found no rows, expected at least one")
+        raise DataError(f"{described(config)}: table {name}: found no rows, expected at least one")
     records = [len(source.records) + len(source.bad) for source in sources]
     starts = np.cumsum([0, *records])
     return _Raw(
@@ -346,6 +357,14 @@ def _repeated(table: pa.Table, key: Sequence[Role], among: Mask) -> Mask:
     return mask
 
 
+def _sampled_by(table: pa.Table, raw: _Raw, data: DataConfig) -> pa.ChunkedArray:
+    """What a sample is a share of: users, else lists, else rows."""
+    if not data.rows_only:
+        return table["user_id"]
+    rows = pa.chunked_array([pa.array(raw.row).cast(pa.large_string())])
+    return pc.coalesce(table["request_id"], rows) if "request_id" in table.column_names else rows
+
+
 def _sampled(users: pa.ChunkedArray, share: float) -> Mask:
     """The rows of the users whose hash falls into the first `share` of all hashes: the same users in every run."""
     encoded = _chunk(users).dictionary_encode()
@@ -397,16 +416,16 @@ def _check(report: TableReport, rejected: pa.Table, config: TableConfig, name: s
             for row in rejected.slice(0, _NAMED).to_pylist()
         ]
         raise DataError(
-            f"{config.path}: table {name}: found {report.rejected:,} of {report.read:,} rows rejected, "
+            f"{described(config)}: table {name}: found {report.rejected:,} of {report.read:,} rows rejected, "
             f"expected at most {max_share:.2%} (data.max_reject_share); the first of them:\n" + "\n".join(first)
         )
     if not report.kept and report.not_sampled:
         raise DataError(
-            f"{config.path}: table {name}: found no user in a sample of {data.sample:.3%}, expected at least one; "
-            "raise data.sample"
+            f"{described(config)}: table {name}: found no {'row' if data.rows_only else 'user'} in a sample of "
+            f"{data.sample:.3%}, expected at least one; raise data.sample"
         )
     if not report.kept:
-        raise DataError(f"{config.path}: table {name}: found no row that could be kept, expected at least one")
+        raise DataError(f"{described(config)}: table {name}: found no row that could be kept, expected at least one")
 
 
 def _place(row: dict[str, Any]) -> str:

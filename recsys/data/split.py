@@ -172,8 +172,15 @@ def is_causal(config: SplitConfig) -> bool:
     return isinstance(config, GlobalTimeSplit)
 
 
-def protocol(config: SplitConfig) -> str:
-    """One line for the report: how the log was cut and what that means."""
+def protocol(config: SplitConfig, *, rows_only: bool = False) -> str:
+    """One line for the report: how the log was cut and what that means.
+
+    Args:
+        config: how the log was cut.
+        rows_only: whether rows are scored by their own columns, so that no request sees another row.
+    """
+    if rows_only:
+        return f"rows by themselves, {_cut(config)}"
     if isinstance(config, LeaveLastOutSplit):
         return "leave last out: per-user, not causal across users"
     if isinstance(config, GivenSplit):
@@ -186,6 +193,13 @@ def protocol(config: SplitConfig) -> str:
             return f"per-user in order ({shares}): per-user, not causal across users"
         case RandomSplit():
             return f"random ({shares}): not causal; histories hold training events only"
+
+
+def _cut(config: SplitConfig) -> str:
+    if not isinstance(config, GlobalTimeSplit | RandomSplit):
+        return "windows as given"
+    shares = f"rank {config.rank:g}, valid {config.valid:g}, test {config.test:g}"
+    return f"cut at {'random' if isinstance(config, RandomSplit) else 'moments in time'} ({shares})"
 
 
 def check_order(config: SplitConfig, order: Literal["timestamp", "row", "none"]) -> None:

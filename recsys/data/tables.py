@@ -26,7 +26,16 @@ import pyarrow.parquet as pq
 from recsys.data.config import ColumnKind
 from recsys.errors import ArtifactError
 
-__all__ = ["ID_TYPE", "KIND_TYPES", "LABEL_TYPE", "TIMESTAMP_TYPE", "WINDOWS", "Dataset", "write_parquet"]
+__all__ = [
+    "ID_TYPE",
+    "KIND_TYPES",
+    "LABEL_TYPE",
+    "TIMESTAMP_TYPE",
+    "WINDOWS",
+    "Dataset",
+    "event_columns",
+    "write_parquet",
+]
 
 ID_TYPE = pa.large_string()
 LABEL_TYPE = pa.float32()
@@ -78,6 +87,26 @@ class Dataset:
                 "run the ingest stage again"
             )
         return cls(interactions, tables["users"], tables["items"])
+
+
+def event_columns(folder: Path, *names: str) -> dict[str, pa.ChunkedArray]:
+    """Those columns of the canonical events that are there, by name, without reading the others.
+
+    Args:
+        folder: what `Dataset.save` wrote into.
+        names: of the columns.
+
+    Raises:
+        ArtifactError: the events are missing or cannot be read.
+    """
+    path = folder / "interactions.parquet"
+    try:
+        there = [name for name in names if name in pq.read_schema(path).names]
+        return {name: column for name, column in zip(there, pq.read_table(path, columns=there).columns, strict=True)}
+    except (pa.ArrowException, OSError) as error:
+        raise ArtifactError(
+            f"{path}: found an unreadable file ({error}), expected Parquet; run the ingest stage again"
+        ) from error
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

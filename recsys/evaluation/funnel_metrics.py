@@ -136,7 +136,7 @@ def evaluate_funnel(
 def evaluate_rows(
     labels: NDArray[np.bool_ | np.number],
     logits: NDArray[np.floating],
-    groups: NDArray[np.integer],
+    groups: NDArray[np.integer] | None,
     *,
     ranker: Ranker | None = None,
     task: int | None = None,
@@ -147,7 +147,7 @@ def evaluate_rows(
     Args:
         labels: `(N,)` 0 or 1.
         logits: `(N,)`.
-        groups: `(N,)` user or request of each row; GAUC compares rows within a group.
+        groups: `(N,)` user or request of each row; GAUC compares rows within a group. `None`: there are none.
         ranker: whose logits they are, which knows the probabilities; `None`: logits are log-odds.
         task: of the ranker; `None`: the logits are what candidates are ordered by.
         source: which rows, in words.
@@ -160,7 +160,7 @@ def evaluate_rows(
         rows=len(labels),
         positives=int(np.count_nonzero(labels)),
         auc=auc(labels, logits),
-        gauc=gauc(labels, logits, groups),
+        gauc=None if groups is None else gauc(labels, logits, groups),
         logloss=logloss(labels, odds),
         calibration_error=calibration_error(labels, chances),
         decisions=None if threshold is None else Decisions(threshold, *precision_recall(labels, chances >= threshold)),

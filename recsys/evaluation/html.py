@@ -5,11 +5,21 @@ from html import escape
 from pathlib import Path
 
 from recsys.evaluation.plots import Plot
-from recsys.evaluation.results import AT, FUNNEL, LABELS, FunnelEvaluation, RouteValues, SliceTable, TruthResult
+from recsys.evaluation.results import (
+    AT,
+    FUNNEL,
+    LABELS,
+    FunnelEvaluation,
+    RouteValues,
+    RowsEvaluation,
+    SliceTable,
+    TruthResult,
+)
 from recsys.evaluation.text import (
     dispensable_line,
     headline_columns,
     loss_line,
+    number,
     ranker_lines,
     regret_line,
     route_columns,
@@ -24,7 +34,12 @@ _STYLE = Path(__file__).with_name("report.css")
 
 
 def render_html(
-    evaluation: FunnelEvaluation, plots: Sequence[Plot], *, title: str, protocol: str, notes: Sequence[str] = ()
+    evaluation: FunnelEvaluation | RowsEvaluation,
+    plots: Sequence[Plot],
+    *,
+    title: str,
+    protocol: str,
+    notes: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -35,8 +50,50 @@ def render_html(
         protocol: how the log was cut, in one line.
         notes: further lines for the reader.
     """
+    if isinstance(evaluation, RowsEvaluation):
+        sections, method = _row_sections(evaluation), _row_method(protocol)
+    else:
+        sections, method = _funnel_sections(evaluation, plots), [*_method(evaluation, protocol), *_missing(plots)]
+    sections.append(_section("How this was measured", [_list([*method, *notes])]))
+    heading = f"<header><h1>{escape(title)}</h1>{_paragraph(size_line(evaluation))}{_paragraph(protocol)}</header>"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}: evaluation</title>\n<style>\n{_STYLE.read_text(encoding='utf-8')}</style>\n</head>\n"
+        f"<body>\n<main>\n{heading}\n{''.join(sections)}</main>\n</body>\n</html>\n"
+    )
+
+
+def _row_sections(evaluation: RowsEvaluation) -> list[str]:
+    rows = {"all": evaluation.ranker} | dict(evaluation.tasks)
+    header = ["", "rows", "positives", "AUC", "GAUC", "log loss", "calibration error"]
+    figures = {name: (own.auc, own.gauc, own.logloss, own.calibration_error) for name, own in rows.items()}
+    cells = [
+        [
+            escape(name),
+            f"{own.rows:,}",
+            f"{own.positives:,}",
+            *("–" if value is None else number(value) for value in figures[name]),
+        ]
+        for name, own in rows.items()
+    ]
+    table = _table("Over the labelled rows of the test window", header, cells, strong="all")
+    return [_section("Summary", [table, *map(_paragraph, ranker_lines(evaluation))])]
+
+
+def _row_method(protocol: str) -> list[str]:
+    return [
+        f"Protocol: {protocol}.",
+        "Every score comes from the published bundle through the code that serves.",
+        "AUC is over all rows at once, never a mean over batches.",
+        "Log loss and calibration error are of the probabilities that are served: calibrated ones, or σ(score).",
+    ]
+
+
+def _funnel_sections(evaluation: FunnelEvaluation, plots: Sequence[Plot]) -> list[str]:
     figures = {plot.name: _figure(plot) for plot in plots}
-    sections = [
+    return [
         _section("Summary", [_key_figures(evaluation), *_sentences(evaluation), _comparisons(evaluation)]),
         *([] if evaluation.truth is None else [_section("Against the truth", [_truth(evaluation.truth)])]),
         _section("Where the positives go", [_paragraph(loss_line(evaluation.loss)), figures.get("loss", "")]),
@@ -46,16 +103,7 @@ def render_html(
             _section(f"By {table.title}", [figures.get(f"slices-{table.key}", ""), _slices(table)])
             for table in evaluation.slices
         ),
-        _section("How this was measured", [_list([*_method(evaluation, protocol), *notes, *_missing(plots)])]),
     ]
-    heading = f"<header><h1>{escape(title)}</h1>{_paragraph(size_line(evaluation))}{_paragraph(protocol)}</header>"
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(title)}: evaluation</title>\n<style>\n{_STYLE.read_text(encoding='utf-8')}</style>\n</head>\n"
-        f"<body>\n<main>\n{heading}\n{''.join(sections)}</main>\n</body>\n</html>\n"
-    )
 
 
 def _key_figures(evaluation: FunnelEvaluation) -> str:

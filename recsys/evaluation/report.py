@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recsys.evaluation.html import render_html
 from recsys.evaluation.plots import draw
-from recsys.evaluation.results import FunnelEvaluation
+from recsys.evaluation.results import FunnelEvaluation, RowsEvaluation
 from recsys.evaluation.text import render_text
 
 __all__ = ["METRICS", "REPORT_HTML", "REPORT_TEXT", "write_report"]
@@ -17,7 +17,7 @@ REPORT_HTML = "report.html"
 
 
 def write_report(
-    evaluation: FunnelEvaluation, folder: Path, *, title: str, protocol: str, notes: Sequence[str] = ()
+    evaluation: FunnelEvaluation | RowsEvaluation, folder: Path, *, title: str, protocol: str, notes: Sequence[str] = ()
 ) -> dict[str, float]:
     """Writes `metrics.json`, `report.txt`, `report.html` and `plots/*.png`.
 
@@ -35,7 +35,7 @@ def write_report(
     (folder / METRICS).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     text = render_text(evaluation, title=title, protocol=protocol, notes=notes)
     (folder / REPORT_TEXT).write_text(text, encoding="utf-8")
-    plots = draw(evaluation)
+    plots = [] if isinstance(evaluation, RowsEvaluation) else draw(evaluation)
     if plots:
         (folder / "plots").mkdir(exist_ok=True)
     for plot in plots:

@@ -1,5 +1,6 @@
 """What an evaluation found, as plain values; reports, plots and trackers read it."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ __all__ = [
     "RouteValue",
     "RouteValues",
     "RowMetrics",
+    "RowsEvaluation",
     "SliceRow",
     "SliceTable",
     "StageResult",
@@ -123,7 +125,7 @@ class RowMetrics:
         rows: how many.
         positives: how many of them are positive.
         auc: over all rows; NaN when a class is missing.
-        gauc: within groups, weighted by rows; NaN when no group has both classes.
+        gauc: within groups, weighted by rows; NaN when no group has both classes, `None` where rows have no groups.
         logloss: mean, in nats, of the calibrated probabilities, or of σ(score) where there are none; then it says
             something only of rankers trained to predict a probability, as does what follows.
         calibration_error: mean gap between probability and share of positives, over bins of equally many rows.
@@ -134,7 +136,7 @@ class RowMetrics:
     rows: int
     positives: int
     auc: float
-    gauc: float
+    gauc: float | None
     logloss: float
     calibration_error: float
     decisions: Decisions | None = None
@@ -294,6 +296,29 @@ class FunnelEvaluation:
         yield from (("requests", self.requests), ("positives", self.positives))
 
 
+@dataclass(frozen=True, slots=True)
+class RowsEvaluation:
+    """Everything a report says of a pipeline that only scores rows.
+
+    Attributes:
+        ranker: what rows are ordered by, against `data.positive`.
+        tasks: how well each of several tasks is told; empty where there is one.
+    """
+
+    ranker: RowMetrics
+    tasks: Mapping[str, RowMetrics] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, float]:
+        """Every figure by name: `ranker/auc`, `task/click/logloss`, …; NaN left out."""
+        tasks = (_rows(f"task/{name}", rows) for name, rows in self.tasks.items())
+        sizes = (("rows", self.ranker.rows), ("positives", self.ranker.positives))
+        return _numbers([*_rows("ranker", self.ranker), *itertools.chain.from_iterable(tasks), *sizes])
+
+    def headline(self) -> dict[str, float]:
+        """The figures that runs are compared by: all of them."""
+        return self.flat()
+
+
 def _numbers(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {name: float(value) for name, value in pairs if not math.isnan(value)}
 
@@ -343,7 +368,8 @@ _DECIDED = ("threshold", "precision", "recall", "f1")
 
 
 def _rows(name: str, rows: RowMetrics) -> Iterator[tuple[str, float]]:
-    yield from ((f"{name}/{figure}", getattr(rows, figure)) for figure in _FIGURES)
+    figures = ((f"{name}/{figure}", getattr(rows, figure)) for figure in _FIGURES)
+    yield from ((figure, value) for figure, value in figures if value is not None)
     if rows.decisions is not None:
         yield from ((f"{name}/{figure}", getattr(rows.decisions, figure)) for figure in _DECIDED)
 

@@ -13,6 +13,7 @@ from recsys.evaluation.results import (
     LossAttribution,
     RouteValues,
     RowMetrics,
+    RowsEvaluation,
     SliceTable,
     TruthResult,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "dispensable_line",
     "headline_columns",
     "loss_line",
+    "number",
     "ranker_lines",
     "regret_line",
     "render_text",
@@ -33,7 +35,9 @@ __all__ = [
 _NAME = 24
 
 
-def render_text(evaluation: FunnelEvaluation, *, title: str, protocol: str, notes: Sequence[str] = ()) -> str:
+def render_text(
+    evaluation: FunnelEvaluation | RowsEvaluation, *, title: str, protocol: str, notes: Sequence[str] = ()
+) -> str:
     """The whole report.
 
     Args:
@@ -42,20 +46,27 @@ def render_text(evaluation: FunnelEvaluation, *, title: str, protocol: str, note
         protocol: how the log was cut, in one line.
         notes: further lines.
     """
-    blocks = [
-        [title, size_line(evaluation), f"Protocol: {protocol}"],
+    found = [ranker_lines(evaluation)] if isinstance(evaluation, RowsEvaluation) else _funnel_blocks(evaluation)
+    blocks = [[title, size_line(evaluation), f"Protocol: {protocol}"], *found, list(notes)]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _funnel_blocks(evaluation: FunnelEvaluation) -> list[list[str]]:
+    return [
         _stages(evaluation),
         _found(evaluation),
         _routes(evaluation.routes) if evaluation.routes is not None else [],
         _truth(evaluation.truth) if evaluation.truth is not None else [],
         *(_slices(table, evaluation.best_route) for table in evaluation.slices),
-        list(notes),
     ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
-def size_line(evaluation: FunnelEvaluation) -> str:
+def size_line(evaluation: FunnelEvaluation | RowsEvaluation) -> str:
     """How much was measured."""
+    if isinstance(evaluation, RowsEvaluation):
+        rows = evaluation.ranker
+        share = rows.positives / rows.rows if rows.rows else math.nan
+        return f"{rows.rows:,} test rows, {rows.positives:,} of them positive ({share:.2%})"
     return (
         f"{evaluation.requests:,} test requests, {evaluation.positives:,} positives, "
         f"{evaluation.items:,} items; every list from the whole catalogue"
@@ -76,7 +87,7 @@ def loss_line(loss: LossAttribution) -> str:
     )
 
 
-def ranker_lines(evaluation: FunnelEvaluation) -> list[str]:
+def ranker_lines(evaluation: FunnelEvaluation | RowsEvaluation) -> list[str]:
     """How well the ranker separates, how true its probabilities are, and the same of each of its tasks."""
     own = {} if evaluation.ranker is None else {"Ranker": evaluation.ranker}
     tasks = {f"Task {name}": rows for name, rows in evaluation.tasks.items()}
@@ -84,13 +95,14 @@ def ranker_lines(evaluation: FunnelEvaluation) -> list[str]:
 
 
 def _row_lines(name: str, rows: RowMetrics) -> list[str]:
+    grouped = "" if rows.gauc is None else f", GAUC {number(rows.gauc)}"
     lines = [
-        f"{name}: AUC {_number(rows.auc)}, GAUC {_number(rows.gauc)} over {rows.rows:,} {rows.source}",
-        f"{name}: log loss {_number(rows.logloss)}, calibration error {_number(rows.calibration_error)}",
+        f"{name}: AUC {number(rows.auc)}{grouped} over {rows.rows:,} {rows.source}",
+        f"{name}: log loss {number(rows.logloss)}, calibration error {number(rows.calibration_error)}",
     ]
     if rows.decisions is not None:
         own = rows.decisions
-        told = f"precision {_number(own.precision)}, recall {_number(own.recall)}, F1 {_number(own.f1)}"
+        told = f"precision {number(own.precision)}, recall {number(own.recall)}, F1 {number(own.f1)}"
         lines.append(f"{name}: from probability {own.threshold:.4f} on, {told}")
     return lines
 
@@ -190,7 +202,8 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """With four decimals; `n/a` of NaN."""
     return "n/a" if math.isnan(value) else f"{value:.4f}"
 
 

@@ -16,32 +16,33 @@ class Assembler:
     """Puts the inputs of one model together.
 
     Args:
-        item_features: encoded `item.*` arrays `(N, …)` by item code.
+        item_features: encoded `item.*` arrays `(N, …)` by item code; `None` where the log has no items: a row then
+            brings its `item.*` inputs with it.
         spec: the model's inputs.
 
     Raises:
         ArtifactError: the spec names an item column that is not there.
     """
 
-    def __init__(self, item_features: Arrays, spec: InputSpec) -> None:
+    def __init__(self, item_features: Arrays | None, spec: InputSpec) -> None:
         self.spec = spec
         self._request = spec.side("user", "context")
         self._history = tuple(f for f in spec.side("history") if f != HISTORY_MASK)
         self._masked = HISTORY_MASK in spec.fields
-        self._item = spec.side("item")
-        self._route = spec.side("route")
-        self._tables = {f.name: _padded(item_features, f) for f in (*self._history, *self._item)}
+        self._item = () if item_features is None else spec.side("item")
+        self._given = spec.side("item", "route") if item_features is None else spec.side("route")
+        self._tables = {f.name: _padded(item_features or {}, f) for f in (*self._history, *self._item)}
 
-    def inputs(self, queries: QueryBatch, codes: Codes, route_features: Arrays) -> dict[str, NDArray[np.generic]]:
+    def inputs(self, queries: QueryBatch, codes: Codes, by_candidate: Arrays) -> dict[str, NDArray[np.generic]]:
         """All inputs, in the order of the spec.
 
         Args:
             queries: B requests.
             codes: `(B, C)` candidates; −1 pads: rows and numbers are 0 there.
-            route_features: `route.*` arrays `(B, C)`.
+            by_candidate: `route.*` arrays `(B, C)`, and `item.*` arrays where there are no items to look them up for.
         """
-        routes = {field.name: route_features[field.name] for field in self._route}
-        given = {**self.query_inputs(queries), **self.item_inputs(codes), **routes}
+        brought = {field.name: by_candidate[field.name] for field in self._given}
+        given = {**self.query_inputs(queries), **self.item_inputs(codes), **brought}
         return {field.name: given[field.name] for field in self.spec.fields}
 
     def query_inputs(self, queries: QueryBatch) -> dict[str, NDArray[np.generic]]:

@@ -112,7 +112,7 @@ def chosen_features(config: FeaturesConfig, data: DataConfig, side: TableSide) -
     named: dict[str, Transform] | None = getattr(config, side)
     if named is not None:
         return named
-    ids: dict[str, ColumnKind] = {"item_id": "categorical"} if side == "item" else {}
+    ids: dict[str, ColumnKind] = {"item_id": "categorical"} if side == "item" and not data.rows_only else {}
     kinds = ids | data.column_kinds(side)
     return {name: _default(kind) for name, kind in kinds.items() if kind != "text"}
 

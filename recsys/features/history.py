@@ -25,8 +25,8 @@ class Events:
     """The coded log in its total order.
 
     Attributes:
-        user: `(N,)` int32 user codes.
-        item: `(N,)` int32 item codes.
+        user: `(N,)` int32 user codes; zeros where the log has no users.
+        item: `(N,)` int32 item codes; where the log has no items, the position of each row.
         time: `(N,)` int64 microseconds since the epoch, UTC; zeros where the log has no time.
         positive: `(N,)` whether the event is a positive.
         window: `(N,)` int8 window of the split.
@@ -74,6 +74,9 @@ def events_from(
     if data.positive is not None:
         # A missing label is no positive.
         positive = pc.fill_null(pc.greater_equal(log[data.positive.label], data.positive.at_least), False).to_numpy()
+    if data.rows_only:
+        # All rows are of one user who has no name and no history, and each is an item of its own.
+        return Events(np.zeros(count, dtype=np.int32), np.arange(count, dtype=np.int32), time, positive, windows)
     return Events(users.encode(log["user_id"]), items.encode(log["item_id"]), time, positive, windows)
 
 
@@ -105,6 +108,12 @@ class Histories:
         order = np.argsort(users, kind="stable")
         offsets = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=n_users))]).astype(np.int64)
         return cls(offsets, events.item[positions[order]], positions[order].astype(np.int64))
+
+    @classmethod
+    def none(cls, n_users: int) -> Self:
+        """Of users of whom nothing may be seen."""
+        nothing = np.empty(0, dtype=np.int64)
+        return cls(np.zeros(n_users + 1, dtype=np.int64), nothing.astype(np.int32), nothing)
 
     def __len__(self) -> int:
         """Number of users U."""

@@ -8,7 +8,7 @@ unseen, missing or infinite value; a value of the wrong type raises `DataError`.
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -36,6 +36,9 @@ Array = NDArray[np.generic]
 _OOV = 1
 _FIRST = 2
 """Rows 0 and 1 are padding and out-of-vocabulary."""
+_SMALL = 64
+"""So few values, or few beside the vocabulary, are looked up in a dictionary that is made once: Arrow would hash the
+whole vocabulary every time."""
 _SQUARABLE = 1e100
 _FARTHEST = 1e6
 """Deviations from the mean, at most: what lies beyond is a broken value, and would make sums over items infinite."""
@@ -92,6 +95,7 @@ class _Numeric(_NoVocabulary, _Scalar):
 class _Categorical(_Scalar):
     kind: ClassVar[str] = "categorical"
     vocabulary: pa.Array
+    known: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def fit(cls, config: Categorical, column: pa.Array) -> Self:
@@ -109,7 +113,7 @@ class _Categorical(_Scalar):
         return _FIRST + len(self.vocabulary)
 
     def encode(self, column: pa.Array) -> Array:
-        return _row_of(_strings(column), self.vocabulary)
+        return _row_of(_strings(column), self.vocabulary, self.known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,7 @@ class _MultiCategorical:
     kind: ClassVar[str] = "multi_categorical"
     vocabulary: pa.Array
     width: int
+    known: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def fit(cls, config: MultiCategorical, column: pa.Array) -> Self:
@@ -140,7 +145,9 @@ class _MultiCategorical:
         lists = _lists(column)
         lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy().astype(np.int64)
         values = _strings(pc.list_flatten(lists))
-        rows = np.where(pc.is_null(values).to_numpy(zero_copy_only=False), 0, _row_of(values, self.vocabulary))
+        rows = np.where(
+            pc.is_null(values).to_numpy(zero_copy_only=False), 0, _row_of(values, self.vocabulary, self.known)
+        )
         owner = np.repeat(np.arange(len(lengths)), lengths)
         place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         kept = place < self.width
@@ -369,8 +376,12 @@ def _frequent(values: pa.Array, min_count: int) -> pa.Array:
     return kept["value"].combine_chunks()
 
 
-def _row_of(values: pa.Array, vocabulary: pa.Array) -> NDArray[np.int64]:
+def _row_of(values: pa.Array, vocabulary: pa.Array, known: dict[str, int]) -> NDArray[np.int64]:
     # A null is in no vocabulary, so it becomes out-of-vocabulary like every unknown value.
+    if len(values) <= max(_SMALL, len(vocabulary) // 4):
+        if not known:
+            known.update({text: row for row, text in enumerate(vocabulary.to_pylist(), start=_FIRST)})
+        return np.array([known.get(text, _OOV) for text in values.to_pylist()], dtype=np.int64)
     found = pc.index_in(values, value_set=vocabulary)
     rows: NDArray[np.int64] = pc.fill_null(found, _OOV - _FIRST).to_numpy().astype(np.int64) + _FIRST
     return rows

@@ -18,6 +18,7 @@ from recsys.features.batch import Arrays, Field, Floats, InputSpec
 from recsys.features.catalogue import Catalogue
 from recsys.features.encoder import FeatureEncoder
 from recsys.features.history import Histories
+from recsys.features.rows import RowColumn
 from recsys.funnel.candidates import CandidateGenerator
 from recsys.retrieval.registry import load_retriever, save_retriever
 from recsys.scoring.base import Scorer
@@ -29,6 +30,8 @@ __all__ = ["FunnelParts", "Ranker", "load_parts", "save_parts"]
 
 _TASKS = "tasks.json"
 _CALIBRATION = "calibration.json"
+_ROWS = "rows.json"
+_GOLDEN_ROWS = "golden_rows.parquet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class FunnelParts:
         item_features: encoded `item.*` arrays `(N, …)`.
         histories: the visible positive events of every user.
         popularity: `(N,)` event counts of the window the routes were fitted on; answers when no route does.
+        rows: how the columns of a row of the log are read: ids, if it has any, and context.
+        golden_rows: rows to score at every load, in their canonical types; of a bundle without routes.
     """
 
     generator: CandidateGenerator
@@ -84,6 +89,13 @@ class FunnelParts:
     item_features: Arrays
     histories: Histories
     popularity: Floats
+    rows: tuple[RowColumn, ...] = ()
+    golden_rows: pa.Table | None = None
+
+    @property
+    def rows_only(self) -> bool:
+        """Whether there is nothing to recommend: rows are scored by their own columns."""
+        return not self.generator.retrievers
 
     def __post_init__(self) -> None:
         _check_length("titles", len(self.titles), len(self.items), "items")
@@ -98,6 +110,9 @@ class FunnelParts:
 def save_parts(parts: FunnelParts, folder: Path) -> None:
     """Writes the parts into an existing empty folder."""
     parts.encoder.save(_new(folder / FEATURES))
+    _write_json(folder / FEATURES / _ROWS, [asdict(column) for column in parts.rows])
+    if parts.golden_rows is not None:
+        pq.write_table(parts.golden_rows, folder / FEATURES / _GOLDEN_ROWS)
     catalogue = _new(folder / CATALOGUE)
     parts.items.save(catalogue / "items.parquet")
     parts.users.save(catalogue / "users.parquet")
@@ -153,7 +168,17 @@ def _load_parts(bundle: Path, manifest: Manifest) -> FunnelParts:
         item_features=item_features,
         histories=Histories.load(state / "histories"),
         popularity=np.load(catalogue / "popularity.npy", allow_pickle=False),
+        rows=_load_rows(bundle / FEATURES / _ROWS),
+        golden_rows=_load_golden(bundle / FEATURES / _GOLDEN_ROWS),
     )
+
+
+def _load_rows(path: Path) -> tuple[RowColumn, ...]:
+    return tuple(RowColumn(**column) for column in _read_json(path)) if path.exists() else ()
+
+
+def _load_golden(path: Path) -> pa.Table | None:
+    return pq.read_table(path) if path.exists() else None
 
 
 def _load_ranker(folder: Path, kind: str) -> Ranker:
@@ -190,7 +215,7 @@ def _check_length(name: str, found: int, expected: int, of: str) -> None:
         raise BundleError(f"{name}: {found} rows, but the catalogue has {expected} {of}; build the bundle again")
 
 
-def _write_json(path: Path, value: Mapping[str, Any] | Sequence[str]) -> None:
+def _write_json(path: Path, value: Mapping[str, Any] | Sequence[Any]) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

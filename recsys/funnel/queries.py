@@ -14,7 +14,7 @@ from recsys.features.batch import Arrays, Codes, QueryBatch
 from recsys.funnel.parts import FunnelParts
 from recsys.funnel.requests import Request
 
-__all__ = ["EncodedRequests", "QueryEncoder"]
+__all__ = ["EncodedRequests", "QueryEncoder", "raw_table"]
 
 _Array = NDArray[np.generic]
 
@@ -140,9 +140,18 @@ class QueryEncoder:
     def _encode(
         self, side: Literal["user", "context"], columns: Mapping[str, Sequence[object]], count: int
     ) -> dict[str, _Array]:
-        # The id column gives the table its length when no other column does.
-        table = {"": pa.nulls(count, pa.large_string()), **{n: _column(f"{side}.{n}", v) for n, v in columns.items()}}
-        return dict(self._parts.encoder.encode(side, pa.table(table)))
+        return dict(self._parts.encoder.encode(side, raw_table(side, columns, count)))
+
+
+def raw_table(side: Literal["user", "context"], columns: Mapping[str, Sequence[object]], count: int) -> pa.Table:
+    """Raw JSON values by column, `count` of each, in canonical types.
+
+    Raises:
+        InputError: the values of a column are not of one kind.
+    """
+    # A column without a name gives the table its length when no other does.
+    table = {"": pa.nulls(count, pa.large_string()), **{n: _column(f"{side}.{n}", v) for n, v in columns.items()}}
+    return pa.table(table)
 
 
 def _column(name: str, values: Sequence[object]) -> pa.Array:

@@ -19,14 +19,16 @@ from recsys.engine.threads import map_chunks
 from recsys.errors import BundleError, InputError
 from recsys.features.assemble import Assembler
 from recsys.features.batch import Arrays, Codes, Floats, QueryBatch
+from recsys.features.rows import row_inputs
 from recsys.funnel.candidates import contains, withheld
 from recsys.funnel.explain import Case, Explanation, explain_case
 from recsys.funnel.match_features import MatchFeatures
-from recsys.funnel.parity import difference
+from recsys.funnel.parity import difference, tolerance
 from recsys.funnel.parts import FunnelParts, Ranker, load_parts
 from recsys.funnel.queries import QueryEncoder
 from recsys.funnel.requests import Recommendation, Request, Response
 from recsys.funnel.route_features import route_features
+from recsys.funnel.rows import EncodedRows, Predictions, RowReader
 from recsys.retrieval.fusion import Candidates
 
 __all__ = ["Funnel", "RankedLists"]
@@ -35,6 +37,8 @@ _log = logging.getLogger(__name__)
 _LOWEST = float(np.finfo(np.float32).min)
 _CHUNK = 256
 """Requests ranked together: bounds memory, whatever the batch."""
+_ROWS = 4096
+"""Rows scored together, which have one candidate each and read no route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class Funnel:
         parts: what the bundle holds.
         manifest: its manifest.
         version: its integer version; 0 for a bundle outside a folder of versions.
+        rows: reads rows of the log.
     """
 
     def __init__(self, parts: FunnelParts, manifest: Manifest, version: int = 0) -> None:
@@ -70,6 +75,7 @@ class Funnel:
         self.manifest = manifest
         self.version = version
         self._queries = QueryEncoder(parts)
+        self.rows = RowReader(parts, self._queries)
         self._ranking = None if parts.ranker is None else _Ranking(parts.ranker, parts)
         by_popularity = np.lexsort((np.arange(len(parts.items)), -parts.popularity))
         self._fallback: Codes = by_popularity[parts.popularity[by_popularity] > 0].astype(np.int32)
@@ -90,7 +96,7 @@ class Funnel:
             _log.warning("bundle %s: %s; its golden requests are replayed before it answers", bundle, line)
         name = bundle.resolve().name
         funnel = cls(load_parts(bundle, manifest), manifest, int(name) if name.isdecimal() else 0)
-        funnel.recommend([Request()], k=1)
+        funnel.predict([{}]) if funnel.parts.rows_only else funnel.recommend([Request()], k=1)
         if verify:
             funnel.replay(bundle)
         return funnel
@@ -106,6 +112,32 @@ class Funnel:
                     "the bundle does not answer here as it did when it was built: compare library versions with "
                     "provenance.json"
                 )
+        self._replay_rows(where)
+
+    def _replay_rows(self, where: Path) -> None:
+        expected_rows = self.manifest.golden_rows
+        answered = self.golden_logits() if expected_rows else ()
+        if len(answered) != len(expected_rows):
+            raise BundleError(
+                f"{where}: {len(answered)} golden rows, but the manifest says {len(expected_rows)}; build it again"
+            )
+        for number, (expected, found) in enumerate(zip(expected_rows, answered, strict=True)):
+            band = tolerance(expected)
+            if not all(abs(one - other) <= band for one, other in zip(expected, found, strict=True)):
+                raise BundleError(
+                    f"{where}: golden row {number}: logits {found}, expected {expected} ± {band:.2g}; the bundle does "
+                    "not answer here as it did when it was built: compare library versions with provenance.json"
+                )
+
+    def golden_logits(self) -> tuple[tuple[float, ...], ...]:
+        """The logits of the golden rows, given now; none where the bundle has none."""
+        if self.parts.golden_rows is None:
+            return ()
+        rows = self.rows.of_table(self.parts.golden_rows)
+        logits = np.clip(
+            np.nan_to_num(self.task_logits(rows.queries, rows.codes)[:, 0], nan=_LOWEST), _LOWEST, -_LOWEST
+        )
+        return tuple(tuple(map(float, row)) for row in logits)
 
     def golden_answer(self, golden: GoldenRequest) -> GoldenRequest:
         """The golden request with the answer given now."""
@@ -165,11 +197,37 @@ class Funnel:
         """
         return self._over_rows(_Ranking.logits, queries, codes)
 
+    def predict(self, rows: Sequence[Mapping[str, object]]) -> Predictions:
+        """What the ranker says of rows of raw values, by the columns of the log.
+
+        A column that a row lacks counts as missing. Of a log with users and items, history and features are those that
+        the bundle has stored.
+
+        Raises:
+            InputError: the bundle has no ranker, or a row has a column that the bundle does not know.
+            DataError: a value has the wrong type.
+        """
+        return self.predict_rows(self.rows.of_json(rows))
+
+    def predict_rows(self, rows: EncodedRows) -> Predictions:
+        """What the ranker says of encoded rows. Raises `InputError` when the bundle has no ranker."""
+        logits = self.task_logits(rows.queries, rows.codes)
+        assert self._ranking is not None
+        assert self.parts.ranker is not None
+        calibration = self.parts.ranker.calibration
+        known = np.nan_to_num(logits[:, 0], nan=_LOWEST)
+        return Predictions(
+            self._ranking.answer(logits, rows.codes)[:, 0],
+            logits[:, 0],
+            None if calibration is None else calibration.probabilities(known),
+        )
+
     def _over_rows(self, give: "_Give", queries: QueryBatch, codes: Codes) -> Floats:
         if self._ranking is None:
             raise InputError(f"bundle {self.manifest.name}: has no ranker to score rows with; set `ranking:` and run")
         given = []
-        for rows in _chunks(len(queries)):
+        alone = not self._ranking.reads_routes and codes.shape[1] == 1
+        for rows in _chunks(len(queries), _ROWS if alone else _CHUNK):
             chunk = queries.take(rows)
             candidates = self.parts.generator.generate(chunk) if self._ranking.reads_routes else None
             given.append(give(self._ranking, chunk, codes[rows], candidates))
@@ -184,10 +242,11 @@ class Funnel:
             explain: also say which routes found each item.
 
         Raises:
-            InputError: `k` is not positive.
+            InputError: `k` is not positive, or the bundle only scores rows.
             DataError: a feature or context value has the wrong type.
         """
         _check_k(k)
+        self._check_recommends()
         responses: list[Response | None] = [None] * len(requests)
         for allowed, rows in _by_allowed(requests):
             encoded = self._queries.encode([requests[row] for row in rows])
@@ -204,10 +263,11 @@ class Funnel:
         """Why an item is in the request's top k, or which stage lost it.
 
         Raises:
-            InputError: `k` is not positive.
+            InputError: `k` is not positive, or the bundle only scores rows.
             DataError: a feature or context value has the wrong type.
         """
         _check_k(k)
+        self._check_recommends()
         encoded = self._queries.encode([request])
         queries, blocked = encoded.queries, encoded.blocked
         allowed = self._allowed(None if request.allowed is None else tuple(request.allowed))
@@ -223,6 +283,13 @@ class Funnel:
         absent = code not in candidates.codes[0] and self._ranking is not None
         own = self._scores(queries, np.array([[code]], dtype=np.int32), candidates)[0, 0] if absent else -np.inf
         return explain_case(case, lists, candidates, scores, float(own), k)
+
+    def _check_recommends(self) -> None:
+        if self.parts.rows_only:
+            raise InputError(
+                f"bundle {self.manifest.name}: recommends nothing, because it was built from a log without users and "
+                "items and has no routes; it scores rows: `recsys score-rows`, or POST /v1/predict"
+            )
 
     def _scores(self, queries: QueryBatch, codes: Codes, candidates: Candidates) -> Floats:
         """Final scores `(B, C)`: the ranker's for any items, the fused ones for the candidates."""
@@ -296,14 +363,17 @@ class _Ranking:
         match = MatchFeatures(parts.item_features)
         read = {field.name for field in ranker.spec.fields}
         self._match = match if read.intersection(match.names) else None
-        self._assembler = Assembler(parts.item_features, ranker.spec)
+        self._rows_only = parts.rows_only
+        self._assembler = Assembler(None if parts.rows_only else parts.item_features, ranker.spec)
 
     def logits(self, queries: QueryBatch, codes: Codes, candidates: Candidates | None) -> Floats:
         """The logits `(B, C, T)` for given items."""
-        routes: Mapping[str, Floats] = {}
-        if self.reads_routes and candidates is not None:
-            routes = route_features(self._retrievers, queries, codes, candidates, match=self._match)
-        return self._ranker.scorer.score(self._assembler.inputs(queries, codes, routes))
+        given: Arrays = {}
+        if self._rows_only:
+            given = row_inputs(queries.features)
+        elif self.reads_routes and candidates is not None:
+            given = route_features(self._retrievers, queries, codes, candidates, match=self._match)
+        return self._ranker.scorer.score(self._assembler.inputs(queries, codes, given))
 
     def scores(self, queries: QueryBatch, codes: Codes, candidates: Candidates | None) -> Floats:
         """What items are ordered by, `(B, C)`; −inf at −1."""
@@ -342,9 +412,9 @@ def _by_allowed(requests: Sequence[Request]) -> list[tuple[tuple[str, ...] | Non
     return list(groups.items())
 
 
-def _chunks(count: int) -> Iterator[slice]:
-    for start in range(0, max(count, 1), _CHUNK):
-        yield slice(start, start + _CHUNK)
+def _chunks(count: int, size: int = _CHUNK) -> Iterator[slice]:
+    for start in range(0, max(count, 1), size):
+        yield slice(start, start + size)
 
 
 def _order(codes: Codes, scores: Floats, k: int) -> NDArray[np.intp]:

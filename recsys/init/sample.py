@@ -158,9 +158,8 @@ def _files(path: str, table: str, header: Sequence[str] | None) -> tuple[TableCo
         kind = "jsonl" if _starts_with(found[0], (b"{",)) else "csv"
         settings["format"] = kind
     if header and kind in ("jsonl", "parquet"):
-        raise InputError(
-            f"{found[0]}: {HEADER_FLAGS[table]}: found names for {LABELS[kind]}, which names its own columns; leave it out"
-        )
+        what = f"found names for {LABELS[kind]}, which names its own columns; leave it out"
+        raise InputError(f"{found[0]}: {HEADER_FLAGS[table]}: {what}")
     return TableConfig(**settings), found
 
 

@@ -61,6 +61,7 @@ __all__ = [
     "WeightsConfig",
     "WideDeepConfig",
     "XDeepFMConfig",
+    "scores_are_log_odds",
 ]
 
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$", max_length=64)]
@@ -152,7 +153,7 @@ class RankingConfig(Settings):
     calibration: Literal["none", "platt", "isotonic"] = "none"
     """How scores become the probabilities that are served beside them: by a line (`platt`) or a rising curve
     (`isotonic`), fitted on the valid window, for each task by itself. Scores keep the order. `none`: no probabilities
-    are served."""
+    are served, except σ(score) where a pipeline without routes is trained with `bce`."""
     threshold: Literal["none", "f1", "balanced_accuracy"] = "none"
     """By what the probability is chosen, on the valid window, from which an item is a yes; it is reported and travels
     with the bundle, and no answer is cut there. Without a calibration it is of σ(score), which then is served."""
@@ -161,3 +162,13 @@ class RankingConfig(Settings):
     balance: Literal["fixed", "uncertainty", "gradnorm"] = "fixed"
     """How the losses of tasks are weighed: as their weights say, times a precision learned for each (`uncertainty`,
     Kendall 2018), or so that all learn at the same pace (`gradnorm`, Chen 2018)."""
+
+
+def scores_are_log_odds(ranking: RankingConfig) -> bool:
+    """Whether σ(score) is a probability as trained: `bce` alone, of every task, with the labels as they are.
+
+    Trees of rows have it as their own loss; `lambdamart` orders lists, and its scores are no log-odds.
+    """
+    losses = [task.loss or ranking.loss for task in ranking.tasks.values()] or [ranking.loss]
+    plain = all(isinstance(loss, BCELoss) and loss.positive_weight == 1 and not loss.label_smoothing for loss in losses)
+    return plain and ranking.model.kind != "lambdamart"

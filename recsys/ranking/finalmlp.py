@@ -62,7 +62,7 @@ class _Gate(nn.Module):
         if self.layers is not None:
             return 2 * torch.sigmoid(self.layers(x))
         assert self.learned is not None
-        return 2 * torch.sigmoid(self.learned).expand(len(x), -1)
+        return 2 * torch.sigmoid(self.learned).expand(x.shape[0], -1)
 
 
 def build(config: FinalMLPConfig, spec: InputSpec) -> FinalMLP:

@@ -61,15 +61,16 @@ def build_bundle(
         BundleError: the staged bundle cannot be read back.
         WorkspaceError: the folder of bundles cannot be written.
     """
-    requests = golden_requests(parts) if golden is None else golden
+    requests = (golden_requests(parts) if golden is None else golden) if not parts.rows_only else ()
     with stage(bundles) as folder:
         save_parts(parts, folder)
         write_provenance(folder, _provenance(info))
         manifest = write_manifest(folder, _manifest(parts, info))
         funnel = Funnel.load(folder)
         answered = tuple(funnel.golden_answer(request) for request in requests)
+        rows = funnel.golden_logits()
         del funnel
-        write_manifest(folder, manifest.model_copy(update={"golden": answered}))
+        write_manifest(folder, manifest.model_copy(update={"golden": answered, "golden_rows": rows}))
         Funnel.load(folder)
         return publish(folder)
 

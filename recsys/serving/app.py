@@ -18,7 +18,7 @@ from recsys.bundle.store import resolve
 from recsys.errors import InputError
 from recsys.funnel.runtime import Funnel
 from recsys.serving.limits import BodyLimit
-from recsys.serving.schema import RecommendRequest, RecommendResponse
+from recsys.serving.schema import PredictRequest, PredictResponse, RecommendRequest, RecommendResponse
 
 __all__ = ["MAX_BODY_BYTES", "create_app"]
 
@@ -53,6 +53,7 @@ def create_app(path: Path, *, version: int | None = None, max_body_bytes: int = 
     _add_errors(app)
     _add_health(app)
     _add_recommend(app)
+    _add_predict(app)
     return app
 
 
@@ -84,6 +85,17 @@ def _add_recommend(app: FastAPI) -> None:
         funnel = _funnel(app)
         response = funnel.recommend([body.to_request()], body.k, explain=body.explain)[0]
         return RecommendResponse.of(response, funnel.manifest.name, funnel.version, explain=body.explain)
+
+
+def _add_predict(app: FastAPI) -> None:
+    @app.post("/v1/predict")
+    def predict(body: PredictRequest) -> PredictResponse:
+        """What the ranker says of rows, each by its own columns."""
+        funnel = _funnel(app)
+        predictions = funnel.predict(body.rows)
+        ranker = funnel.parts.ranker
+        tasks = None if ranker is None else ranker.tasks
+        return PredictResponse.of(predictions, tasks, funnel.manifest.name, funnel.version)
 
 
 def _add_health(app: FastAPI) -> None:

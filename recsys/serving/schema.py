@@ -1,4 +1,4 @@
-"""The bodies of `POST /v1/recommend`."""
+"""The bodies of `POST /v1/recommend` and `POST /v1/predict`."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -6,8 +6,21 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from recsys.funnel.requests import Request, Response
+from recsys.funnel.rows import Predictions, row_columns
+from recsys.scoring.tasks import Tasks
 
-__all__ = ["MAX_HISTORY", "MAX_ID_LENGTH", "MAX_K", "Item", "RecommendRequest", "RecommendResponse"]
+__all__ = [
+    "MAX_HISTORY",
+    "MAX_ID_LENGTH",
+    "MAX_K",
+    "MAX_ROWS",
+    "Item",
+    "PredictRequest",
+    "PredictResponse",
+    "Prediction",
+    "RecommendRequest",
+    "RecommendResponse",
+]
 
 MAX_K = 1000
 MAX_HISTORY = 10_000
@@ -88,3 +101,54 @@ class RecommendResponse(BaseModel):
             unknown_items=list(response.unknown_items),
             items=items,
         )
+
+
+MAX_ROWS = 1000
+Row = Annotated[dict[Id, Value], Field(max_length=4096)]
+
+
+class PredictRequest(BaseModel):
+    """Rows to score."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    rows: Annotated[list[Row], Field(min_length=1, max_length=MAX_ROWS)]
+    """Columns of the log by their names there; one that is left out counts as missing."""
+
+
+class Prediction(BaseModel):
+    """What the ranker says of a row."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    score: float | None
+    """The ranker's logit; null for an item that the bundle does not know."""
+    probability: float | dict[str, float] | None
+    """That the row is a positive, by name for each of several tasks; null where the bundle has no probabilities."""
+
+
+class PredictResponse(BaseModel):
+    """The answer, in the order of the rows."""
+
+    bundle: str
+    bundle_version: int
+    predictions: list[Prediction]
+
+    @classmethod
+    def of(cls, predictions: Predictions, tasks: Tasks | None, bundle: str, version: int) -> "PredictResponse":
+        """The runtime's answer as a body."""
+        columns = {name: values.to_pylist() for name, values in row_columns(predictions, tasks).items()}
+        scores = columns.pop("score")
+        rows = list(zip(*columns.values(), strict=True)) or [()] * len(scores)
+        names = () if tasks is None else tasks.names
+        answers = [
+            Prediction(score=score, probability=_probability(None if score is None else row, names))
+            for score, row in zip(scores, rows, strict=True)
+        ]
+        return cls(bundle=bundle, bundle_version=version, predictions=answers)
+
+
+def _probability(values: tuple[float, ...] | None, tasks: tuple[str, ...]) -> float | dict[str, float] | None:
+    if not values:
+        return None
+    return dict(zip(tasks, values, strict=True)) if tasks else values[0]

@@ -35,6 +35,7 @@ COMMANDS = [
     "report",
     "rollback",
     "run",
+    "score-rows",
     "serve",
     "status",
     "ui",
