@@ -149,14 +149,22 @@ class EntityConfig(TableConfig):
         if bool(self.path) == (self.source is not None):
             found = "both path and from" if self.path else "neither path nor from"
             raise ValueError(f"found {found}; expected path: a file, or from: interactions, columns of the log")
-        own = sorted(self.model_fields_set & (set(TableConfig.model_fields) | {"user_id", "item_id"}) - {"path"})
+        own = [
+            name for name in (*TableConfig.model_fields, "user_id", "item_id") if name != "path" and _set(self, name)
+        ]
         if self.source is not None and own:
             raise ValueError(
                 f"found from: interactions and {own[0]}; the columns are read as the log is, so leave {own[0]} out"
             )
-        if self.source is None and "max_varying_share" in self.model_fields_set:
+        if self.source is None and _set(self, "max_varying_share"):
             raise ValueError("found max_varying_share and a path; it is a setting of from: interactions, leave it out")
         return self
+
+
+def _set(config: TableConfig, name: str) -> bool:
+    """Whether a setting is there and differs from its default: a configuration that is printed names all of them."""
+    field = type(config).model_fields.get(name)
+    return field is not None and getattr(config, name) != field.default
 
 
 class UsersConfig(EntityConfig):

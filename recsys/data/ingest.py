@@ -216,11 +216,12 @@ def _entities(log: _Loaded, name: EntityName, config: DataConfig) -> _Loaded | N
     found, varying = attribute_table(log.table, part, names)
     worst = max(varying, key=varying.__getitem__, default="")
     if worst and varying[worst] > table.max_varying_share:
+        path, noun, share = described(config.interactions), name[:-1], varying[worst]
         raise DataError(
-            f"{described(config.interactions)}: column {worst}: found {varying[worst]:.1%} of the rows with another value "
-            f"than the most frequent of their {name[:-1]}, expected at most {table.max_varying_share:.1%} "
-            f"(data.{name}.max_varying_share) for a column of data.{name}: it changes over time; name it under "
-            "data.interactions.context if it is known when a request is made, else leave it out"
+            f"{path}: column {worst}: found {share:.1%} of the rows with another value than the most frequent of their "
+            f"{noun}, expected at most {table.max_varying_share:.1%} (data.{name}.max_varying_share) of a column of "
+            f"data.{name}: it changes over time; name it under data.interactions.context if it is known when a request "
+            "is made, else leave it out"
         )
     rows = found.num_rows
     return _Loaded(found, _REJECTED.empty_table(), TableReport(rows, rows, 0, 0, ()))

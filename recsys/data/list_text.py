@@ -1,8 +1,11 @@
 """Several values in one cell of text: set apart by a separator, or written as a list of JSON or Python."""
 
 import ast
+import io
+import itertools
 import json
 import re
+import tokenize
 from collections.abc import Iterable
 
 import pyarrow as pa
@@ -14,7 +17,6 @@ LIST_FORM = "[]"
 """The separator that stands for a list in brackets."""
 _BRACKETS = {"[": "]", "(": ")", "{": "}"}
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
-_ADJACENT = re.compile(r"(['\"])\s+(['\"])")
 _LONGEST = 100_000
 """Characters of a cell above which it is not given to Python's parser."""
 
@@ -51,16 +53,25 @@ def parse_list(cell: str) -> list[str]:
 
 def _literal(text: str) -> Iterable[object] | None:
     """The list that is written; `None` where it is neither JSON nor a literal of Python."""
-    if len(text) > _LONGEST or _ADJACENT.search(text):
-        # Python would join 'a' 'b' to one text.
-        return None
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, _python_literal) if len(text) <= _LONGEST else (json.loads,):
         try:
             value = read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError):
             continue
         return value if isinstance(value, list | tuple | set) else None
     return None
+
+
+def _python_literal(text: str) -> object:
+    """A literal of Python, except texts side by side as numpy writes them: Python would join these to one.
+
+    Raises:
+        ValueError: It is none.
+    """
+    kinds = [token.type for token in tokenize.generate_tokens(io.StringIO(text).readline)]
+    if any(pair == (tokenize.STRING, tokenize.STRING) for pair in itertools.pairwise(kinds)):
+        raise ValueError("texts without a comma between them")
+    return ast.literal_eval(text)
 
 
 def _bare(inner: str) -> list[str]:

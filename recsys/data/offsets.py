@@ -13,7 +13,7 @@ __all__ = ["CLOCK", "OffsetUnit", "add_offset"]
 
 OffsetUnit = Literal["s", "ms", "us", "min", "h", "clock"]
 
-CLOCK = r"^\s*(?P<h>[01]?\d|2[0-3]):(?P<m>[0-5]\d)(:(?P<s>[0-5]\d(\.\d{1,9})?))?\s*$"
+CLOCK = r"^\s*(?P<h>[01]?\d|2[0-3]):(?P<m>[0-5]\d)(?::(?P<s>[0-5]\d(?:\.\d{1,9})?))?\s*$"
 """A time of day."""
 _MICROS: dict[str, float] = {"us": 1.0, "ms": 1e3, "s": 1e6, "min": 6e7, "h": 3.6e9}
 _LATEST = 253_402_300_799_999_999  # µs of the year 9999
