@@ -132,7 +132,9 @@ def read_sample(
         raise InputError(f"{path}: table {table}: found a header and no rows, expected at least one row")
     unusable = _unusable(form.names)
     usable = dict.fromkeys(name for name in form.names if name not in unusable)
-    columns = {name: _readable(joined[name]) for name in usable if name in joined.column_names}
+    there = set(joined.column_names)
+    unusable |= dict.fromkeys([name for name in usable if name not in there], "not every file has it, readable")
+    columns = {name: _readable(joined[name]) for name in usable if name in there}
     config = form.config
     if config.decimal != "." or config.thousands is not None:
         columns = {name: _without_marks(values, config) for name, values in columns.items()}
@@ -411,12 +413,24 @@ def _parquet(path: Path, rows: int) -> _Part:
     try:
         with pq.ParquetFile(path) as file:
             total = file.metadata.num_rows
-            batch = next(file.iter_batches(batch_size=rows), None)
-            schema = file.schema_arrow
+            table = _rows_of(file, file.schema_arrow.names, rows)
+            if table is None:
+                parts = {name: _rows_of(file, [name], rows) for name in file.schema_arrow.names}
+                table = pa.table({name: part[name] for name, part in parts.items() if part is not None})
+                if not table.num_columns:
+                    raise InputError(f"{path}: found no column that can be read, expected Parquet")
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: found a file that cannot be read ({error}), expected Parquet") from None
-    table = schema.empty_table() if batch is None else pa.Table.from_batches([batch])
     return _Part(_flat(table), table.num_rows / total if total else 1.0)
+
+
+def _rows_of(file: pq.ParquetFile, columns: Sequence[str], rows: int) -> pa.Table | None:
+    """The first rows of some columns; `None` where one of them is of a type that cannot be read."""
+    try:
+        batch = next(file.iter_batches(batch_size=rows, columns=list(columns)), None)
+    except (pa.ArrowException, NotImplementedError):
+        return None
+    return file.schema_arrow.empty_table().select(columns) if batch is None else pa.Table.from_batches([batch])
 
 
 def _flat(table: pa.Table) -> pa.Table:

@@ -122,7 +122,7 @@ def test_ratings_with_dates_as_text(recsys, tmp_path):
         when = datetime.fromtimestamp(START + step * 24 * HOUR + 60 * user, UTC).strftime("%Y-%m-%d %H:%M")
         rows.append((f"reader {user}", f"book {item}", grade, when, f"Title of {item}", "nice" * 20 + str(step + user)))
     write(tmp_path / "ratings.csv", ["reviewerID", "book", "stars", "reviewDate", "book_title", "review"], rows)
-    code, out, err = recsys("init", "--interactions", "ratings.csv", "--name", "Книги 1")
+    code, _, err = recsys("init", "--interactions", "ratings.csv", "--name", "Книги 1")
     assert code == 0, err
     config = written()
     log = config.data.interactions

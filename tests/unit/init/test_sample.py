@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys.errors import InputError
 from recsys.data.files import sniff_delimiter
+from recsys.errors import InputError
 from recsys.init.sample import read_sample
 
 
