@@ -28,7 +28,7 @@ _REQUEST = {
 }
 _SESSION = {"session", "sessionid", "sess", "visit", "visitid"}
 _OFFSET = {
-    "timeframe", "offset", "elapsed", "ms", "msec", "millis", "milliseconds", "timeofday", "tod", "time", "clock",
+    "timeframe", "elapsed", "ms", "msec", "millis", "milliseconds", "timeofday", "tod", "time", "clock",
     "hourminute", "zeit", "hora", "heure", "uhrzeit",
 }
 _CLICK = {

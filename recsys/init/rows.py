@@ -16,6 +16,7 @@ ROWS_WHY = (
     "the log has neither a user nor an item, so there is nothing to recommend: this is a click model, which scores rows"
 )
 _FEATURES = 5
+_ANONYMOUS = 5
 _LONG = 60
 _FIELD_NUMBER = re.compile(r"^\d+(_\d+)*$")
 _CATEGORY = re.compile(r"^(c|cat|sparse|f)_?\d+$", re.IGNORECASE)
@@ -25,10 +26,12 @@ _NUMBER = re.compile(r"^(i|int|num|dense|n)_?\d+$", re.IGNORECASE)
 def has_no_ids(columns: Sequence[Profile]) -> bool:
     """Whether a log is one of rows that were clicked or not, and names neither users nor items.
 
-    Conservative: a label of 0 and 1, no column named like a user, an item or a session, and many others.
+    Conservative: a label of 0 and 1, no column named like a user, an item or a session, and many others. Where several
+    columns have but numbers for names (`C14`, `I3`, `101`), one may be named like an item: the log is anonymised.
     """
     clicks = [column for column in columns if _is_click(column)]
-    ids = ("user", "item", "session", "request")
+    anonymous = sum(any(form.match(column.name) for form in (_CATEGORY, _NUMBER, _FIELD_NUMBER)) for column in columns)
+    ids = ("user", "session", "request") if anonymous >= _ANONYMOUS else ("user", "item", "session", "request")
     named = any(hint(column.name, part) >= 2 for column in columns for part in ids)
     return bool(clicks) and not named and len(columns) - len(clicks) >= _FEATURES
 

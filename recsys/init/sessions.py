@@ -61,14 +61,22 @@ def _unit(column: Profile) -> OffsetUnit | None:
     """The unit of a column that may hold a time within a day; `None` where it holds something else."""
     if hint(column.name, "offset") < 1 or not column.full or column.distinct < 2:
         return None
-    if any(hint(column.name, part) >= 2 for part in _PARTS):
+    if any(hint(column.name, part) >= 1 for part in _PARTS):
         return None
     if column.form == "text":
         fits = pc.mean(pc.match_substring_regex(column.values.drop_null(), CLOCK).cast("float64")).as_py() or 0.0
         return "clock" if fits >= 0.99 else None
-    if column.form != "number" or column.numbers.min() < 0:
+    # The whole name must say so: a delivery time is no time of day. Nor is 1435 (hours, minutes) a number of seconds.
+    if column.form != "number" or hint(column.name, "offset") < 2.5 or column.numbers.min() < 0 or _digits(column):
         return None
     most = float(column.numbers.max())
     if most > 86_400_000 or most < 60:
         return None
     return "ms" if most > 86_400 or _MILLISECONDS.intersection(words(column.name)) else "s"
+
+
+def _digits(column: Profile) -> bool:
+    """Whether the numbers look like hours, minutes and seconds side by side: 1435 or 143500."""
+    numbers = column.numbers
+    fits = (numbers % 1 == 0) & (numbers % 100 < 60) & (numbers // 100 % 100 < 60) & (numbers < 240_000)
+    return bool(fits.all()) and float(numbers.max()) >= 100

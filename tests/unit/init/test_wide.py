@@ -116,6 +116,13 @@ def test_a_click_log_without_ids():
     }
 
 
+def test_an_anonymised_log_may_name_an_app():
+    names = [f"C{n}" for n in range(14, 19)]
+    assert has_no_ids(
+        clicks(app_id=[f"a{n % 9}" for n in range(ROWS)], **{name: [n % 9 for n in range(ROWS)] for name in names})
+    )
+
+
 @pytest.mark.parametrize("name", ["user_id", "item", "sku", "session_id", "uid"])
 def test_a_log_with_any_id_is_no_click_log(name):
     assert not has_no_ids(clicks(**{name: [n % 9 for n in range(ROWS)]}))
@@ -124,3 +131,53 @@ def test_a_log_with_any_id_is_no_click_log(name):
 def test_few_columns_may_be_ids():
     assert not has_no_ids(clicks()[:4])
     assert not has_no_ids([column for column in clicks() if column.name != "label"] + clicks()[1:3])
+
+
+def offset(name, values, day="2024-05-{:02d}"):
+    columns = log(rest=lambda u, i, n, rng: values(n))
+    columns["ts"] = [day.format(1 + n % 28) for n in range(ROWS)]
+    columns[name] = columns.pop("rest")
+    found = next(guess for guess in guess_log(look(columns)) if guess.column == name)
+    return found.unit if found.part == "timestamp_offset" else None
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "unit"),
+    [
+        ("timeframe", lambda n: 37 * n, "ms"),
+        ("time", lambda n: 86_399 - 137 * n, "s"),
+        ("time_ms", lambda n: 1009 * n, "ms"),
+        ("Uhrzeit", lambda n: f"{n % 24:02d}:{n % 60:02d}", "clock"),
+        ("time", lambda n: 100 * (n % 24) + n % 60, None),
+        ("time", lambda n: 10_000 * (n % 24) + 100 * (n % 60) + n % 60, None),
+        ("watch_time", lambda n: 37 * n, None),
+        ("delivery_time", lambda n: 37 * n, None),
+        ("price", lambda n: 37 * n, None),
+        ("time", lambda n: n - 300, None),
+    ],
+)
+def test_a_time_within_the_day(name, values, unit):
+    assert offset(name, values) == unit
+
+
+def test_a_time_that_is_whole_needs_no_other():
+    assert offset("time", lambda n: 86_399 - 137 * n, day="2024-05-{:02d} 10:30") is None
+
+
+@pytest.mark.parametrize(
+    ("users", "session", "user"),
+    [
+        (lambda n: "NA" if n % 30 else "u", "session_id", "session_id"),
+        (lambda n: None if n % 30 else "u", "visit_id", "visit_id"),
+        (lambda n: f"u{n % 7}", "session_id", "user_id"),
+        (lambda n: None if n % 3 == 0 else f"u{n % 7}", "session_id", "user_id"),
+    ],
+)
+def test_the_session_of_users_who_are_mostly_unknown(users, session, user):
+    columns = {"user_id": [users(n) for n in range(ROWS)], session: [n // 6 for n in range(ROWS)]}
+    rest = {name: values for name, values in log().items() if name != "user_id"}
+    guesses = {guess.column: guess for guess in guess_log(look({**columns, **rest}))}
+    assert guesses[user].part == "user_id"
+    if user != "user_id":
+        assert not guesses[user].sure
+        assert "of the rows have none" in guesses["user_id"].why
