@@ -294,7 +294,7 @@ def _part(path: Path, form: _Form, rows: int, size: int) -> _Part:
         table = read_source(path, form.config, names).table
         return _Part(table.slice(0, rows), min(rows / max(table.num_rows, 1), 1.0))
     if form.kind == "jsonl":
-        return _records(path, form, rows)
+        return _records(path, form, rows, size)
     return _delimited(path, form, rows, size)
 
 
@@ -400,13 +400,17 @@ def _is_utf8(content: bytes) -> bool:
     return True
 
 
-def _records(path: Path, form: _Form, rows: int) -> _Part:
-    encoding = encoding_of(path, form.config).name
-    found, _, _ = read_records(path, encoding, form.names, limit=rows)
-    table = _valid(pa.table({name: found[name] for name in form.names if name in found}))
-    content, share = _head(path, Dialect(",", False, encoding_of(path, form.config)), MAX_BYTES)
-    lines = content.count(b"\n") + 1
-    return _Part(table, min(share * table.num_rows / lines, 1.0) if table.num_rows >= rows else 1.0)
+def _records(path: Path, form: _Form, rows: int, size: int) -> _Part:
+    encoding = encoding_of(path, form.config)
+    content, share = _head(path, Dialect(",", False, encoding), size)
+    table = _record_table(path, form, encoding.name, content)
+    kept = min(rows, table.num_rows)
+    return _Part(_valid(table.slice(0, kept)), share * kept / max(table.num_rows, 1))
+
+
+def _record_table(path: Path, form: _Form, encoding: str, content: bytes) -> pa.Table:
+    found, _, _ = read_records(path, encoding, form.names, [content])
+    return pa.table({name: found[name] for name in form.names if name in found})
 
 
 def _parquet(path: Path, rows: int) -> _Part:

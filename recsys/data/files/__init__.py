@@ -5,7 +5,7 @@
 """
 
 from recsys.data.files.find import Format, find_files, format_of
-from recsys.data.files.reader import column_names, declared_types, read_source
+from recsys.data.files.reader import Head, column_names, declared_types, read_head, read_source
 from recsys.data.files.sniff import Sniffed, sniff, sniff_delimiter
 from recsys.data.files.source import BadRow, Source
 from recsys.data.files.typed import DeclaredType, TypedName, typed_name
@@ -14,6 +14,7 @@ __all__ = [
     "BadRow",
     "DeclaredType",
     "Format",
+    "Head",
     "Sniffed",
     "Source",
     "TypedName",
@@ -21,6 +22,7 @@ __all__ = [
     "declared_types",
     "find_files",
     "format_of",
+    "read_head",
     "read_source",
     "sniff",
     "sniff_delimiter",

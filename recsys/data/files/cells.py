@@ -30,7 +30,7 @@ def array_of(values: Sequence[Any]) -> pa.Array:
         return _lists(values)
     kind = _arrow_type(values, kinds)
     if kind is None:
-        return _texts([None if value is None else _text(value) for value in values])
+        return _texts([_maybe_text(value) for value in values])
     if kind == pa.large_string():
         return _texts(values)
     return pa.array(values, kind)
@@ -42,8 +42,20 @@ def join_arrays(arrays: Sequence[pa.Array]) -> pa.Array:
     if len(kinds) <= 1:
         kind = next(iter(kinds), pa.null())
         return pa.concat_arrays([array.cast(kind) for array in arrays]) if arrays else pa.nulls(0)
-    values: list[Any] = [value for array in arrays for value in array.to_pylist()]
-    return array_of(values)
+    if any(pa.types.is_large_list(kind) for kind in kinds):
+        values: list[Any] = [value for array in arrays for value in array.to_pylist()]
+        return array_of(values)
+    if kinds == {pa.int64(), pa.float64()}:
+        try:
+            return pa.concat_arrays([array.cast(pa.float64()) for array in arrays])
+        except pa.ArrowInvalid:
+            pass  # A whole number that no float holds: text.
+    # Part by part: Python objects of a long column take many times its memory.
+    return pa.concat_arrays([_texts([_maybe_text(value) for value in array.to_pylist()]) for array in arrays])
+
+
+def _maybe_text(value: object) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _arrow_type(values: Sequence[Any], kinds: set[type]) -> pa.DataType | None:

@@ -63,8 +63,11 @@ class Dialect:
 
     def blocks(self, path: Path, size: int = BLOCK) -> Iterator[bytes]:
         """The text of a file as UTF-8, cells set apart by one byte; so many bytes are read at a time."""
-        blocks = text_blocks(path, self.encoding.name, size)
-        return map(self._translate, whole_lines(blocks)) if self.translated else blocks
+        return self.separated(text_blocks(path, self.encoding.name, size))
+
+    def separated(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """Decoded text, cells set apart by one byte."""
+        return map(self._translate, whole_lines(blocks)) if self.translated else iter(blocks)
 
     def _translate(self, text: bytes) -> bytes:
         text = text.replace(_SPARE, _NOT_UTF8)
@@ -126,7 +129,13 @@ def _first_row(path: Path, dialect: Dialect) -> list[str]:
 
 
 def read_delimited(
-    path: Path, dialect: Dialect, header: Sequence[str], columns: Sequence[str], *, named: bool
+    path: Path,
+    dialect: Dialect,
+    header: Sequence[str],
+    columns: Sequence[str],
+    *,
+    named: bool,
+    blocks: Iterable[bytes] | None = None,
 ) -> tuple[pa.Table, list[BadRow], LineMap]:
     """The columns as text, the rows that are none, and the lines of all.
 
@@ -136,6 +145,7 @@ def read_delimited(
         header: From `header_of`.
         columns: Names without types.
         named: Whether the settings name the columns, so that the first row is data.
+        blocks: What to read of the file, from `Dialect.separated`; `None`: all of it.
     """
     raw = dict(zip(plain_names(header), header, strict=True))
     skipped = 0 if named else 1
@@ -151,7 +161,7 @@ def read_delimited(
 
     try:
         table = _parse(
-            counter.watch(dialect.blocks(path), BLOCK),
+            counter.watch(dialect.blocks(path) if blocks is None else blocks, BLOCK),
             dialect,
             list(header) if named else None,
             [raw[name] for name in columns],
@@ -162,6 +172,11 @@ def read_delimited(
             f"{path}:{error.line}: found a row of more than {BLOCK >> 20} MB, expected shorter ones "
             "(a quote that nothing closes, or not a table?)"
         ) from error
+    except pa.ArrowInvalid as error:
+        # Of a header that no line break ends.
+        if "Empty CSV file or block" not in str(error):
+            raise
+        table = pa.table({raw[name]: pa.array([], pa.large_string()) for name in columns})
     table = table.rename_columns(list(columns))
     _check_counts(path, counter, table.num_rows + len(bad) + skipped)
     table = _with_bad_spans(table, counter.spans, bad, skipped)

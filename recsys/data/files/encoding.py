@@ -5,8 +5,6 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from charset_normalizer import from_bytes
-
 from recsys.data.config import TableConfig
 from recsys.data.files.stream import BLOCK, open_bytes
 
@@ -78,6 +76,9 @@ def recognise(content: bytes) -> Encoding:
 
 
 def _by_frequency(sample: bytes) -> Encoding:
+    # Few files need it, and every command would wait for its tables.
+    from charset_normalizer import from_bytes
+
     runs = [len(run) for run in _HIGH.findall(sample)]
     # Accented letters stand alone between ASCII letters; the letters of other scripts stand together.
     latin = 2 * sum(run == 1 for run in runs) > len(runs)

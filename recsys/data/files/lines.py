@@ -201,6 +201,8 @@ def is_regular(text: bytes, delimiter: int) -> bool:
     if (np.cumsum(quoted, dtype=np.uint8)[~quoted] & 1).any():
         return False
     quotes = marks[quoted]
+    if len(quotes) % 2:
+        return False
     opening, closing = quotes[::2], quotes[1::2]
     before = data[opening - 1]
     starts = (before == delimiter) | (before == _BREAK)

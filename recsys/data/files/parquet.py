@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from recsys.data.files.plain import UnreadableTypeError, plain_array
 from recsys.errors import DataError
 
-__all__ = ["column_names", "nested_column", "nested_names", "read_columns"]
+__all__ = ["column_names", "nested_column", "nested_names", "read_columns", "read_head"]
 
 
 def column_names(path: Path) -> list[str]:
@@ -28,6 +28,23 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     with pq.ParquetFile(path) as file:
         top = {name: _top(name, file.schema_arrow.names) for name in columns}
         return pa.table({name: _column(file, path, name, top[name]) for name in columns})
+
+
+def read_head(path: Path, rows: int) -> tuple[pa.Table, dict[str, str], float]:
+    """Some rows: the columns that can be read, why others cannot, and the share of the file that the rows are."""
+    with pq.ParquetFile(path) as file:
+        total, schema = file.metadata.num_rows, file.schema_arrow
+        found, unreadable = {}, {}
+        for name in dict.fromkeys(nested_names(schema)):
+            top = _top(name, schema.names)
+            try:
+                batch = next(file.iter_batches(batch_size=rows, columns=[top]), None)
+                column = schema.empty_table()[top] if batch is None else batch.column(top)
+                found[name] = nested_column(column, name, top)
+            except (pa.ArrowException, UnreadableTypeError) as error:
+                unreadable[name] = f"the type {schema.field(top).type} cannot be read ({error})"
+    table = pa.table(found)
+    return table, unreadable, table.num_rows / total if total else 1.0
 
 
 def nested_names(fields: Iterable[pa.Field], prefix: str = "") -> Iterator[str]:

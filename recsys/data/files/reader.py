@@ -1,11 +1,9 @@
 """The entrance: which columns a file has, and its rows, whatever its format."""
 
-import csv
 import difflib
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +13,14 @@ from numpy.typing import NDArray
 from recsys.data.config import TableConfig
 from recsys.data.files import delimited, parquet, records, spreadsheet
 from recsys.data.files.encoding import Encoding, encoding_of
-from recsys.data.files.find import LABELS, Format, format_of
+from recsys.data.files.find import Format, format_of
 from recsys.data.files.lines import LineMap
 from recsys.data.files.source import BadRow, Source
-from recsys.data.files.stream import UNREADABLE
+from recsys.data.files.stream import beginning, decode_blocks, readable
 from recsys.data.files.typed import DeclaredType, plain_names, typed_name
 from recsys.errors import DataError
 
-__all__ = ["column_names", "declared_types", "read_source"]
+__all__ = ["Head", "column_names", "declared_types", "read_head", "read_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def column_names(path: Path, config: TableConfig) -> list[str]:
         DataError: The file is unreadable or empty.
     """
     kind = format_of(path, config)
-    with _readable(path, kind):
+    with readable(path, kind):
         if kind == "parquet":
             return parquet.column_names(path)
         if kind == "jsonl":
@@ -65,10 +63,85 @@ def declared_types(path: Path, config: TableConfig) -> dict[str, DeclaredType]:
     kind = format_of(path, config)
     if kind not in ("csv", "tsv") or config.header is not None:
         return {}
-    with _readable(path, kind):
+    with readable(path, kind):
         header = delimited.header_of(path, delimited.dialect_of(path, kind, config), config)
     typed = [typed_name(cell) for cell in header]
     return {cell.name: cell.type for cell in typed if cell.type} if plain_names(header) != header else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Some rows from the beginning of a file.
+
+    Attributes:
+        names: The columns of the file, in order, repeated names included.
+        table: Those whose name is there once, as in `Source`; rows that cannot be read are left out.
+        share: The share of the file that these rows are; 1 for the whole file.
+        unreadable: Columns that cannot be read, and why.
+    """
+
+    names: list[str]
+    table: pa.Table
+    share: float
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def read_head(path: Path, config: TableConfig, *, rows: int, size: int) -> Head:
+    """Reads some rows of a file, however large it is.
+
+    Args:
+        path: The file.
+        config: How it is written.
+        rows: Rows at most.
+        size: Bytes of text at most.
+
+    Raises:
+        DataError: The file is unreadable or empty.
+    """
+    kind = format_of(path, config)
+    with readable(path, kind):
+        if kind == "parquet":
+            table, unreadable, share = parquet.read_head(path, rows)
+            return Head(parquet.column_names(path), table, share, unreadable)
+        if kind == "excel":
+            sheet = spreadsheet.read_sheet(path, config)
+            return _cut(Head(sheet.header, sheet.columns(_once(sheet.header)), 1.0), rows)
+        return _cut(_text_head(path, kind, config, size), rows)
+
+
+def _text_head(path: Path, kind: Format, config: TableConfig, size: int) -> Head:
+    content, share = beginning(path, size)
+    encoding = encoding_of(path, config)
+    text = b"".join(decode_blocks([content], encoding.name))
+    if share < 1:
+        text = text[: max(text.rfind(b"\n"), text.rfind(b"\r")) + 1]
+    if kind == "jsonl":
+        names = records.column_names(path, encoding.name)
+        found, _, _ = records.read_records(path, encoding.name, names, [text])
+        # A field may occur further on only.
+        names = [name for name in names if name in found]
+        table = pa.table({name: found[name] for name in names})
+    else:
+        dialect = delimited.dialect_of(path, kind, config)
+        header = delimited.header_of(path, dialect, config)
+        names = plain_names(header)
+        table, _, _ = delimited.read_delimited(
+            path, dialect, header, _once(names), named=config.header is not None, blocks=dialect.separated([text])
+        )
+        if share < 1 and table.num_rows > 1:
+            # The quoted cell of the last row may have been cut.
+            table = table.slice(0, table.num_rows - 1)
+    table, _, _ = _drop_broken_text(table, np.arange(table.num_rows), encoding.name)
+    return Head(names, table, share)
+
+
+def _once(names: Sequence[str]) -> list[str]:
+    return [name for name in names if names.count(name) == 1]
+
+
+def _cut(head: Head, rows: int) -> Head:
+    share = head.share * min(rows / max(head.table.num_rows, 1), 1.0)
+    return replace(head, table=head.table.slice(0, rows), share=share)
 
 
 def read_source(path: Path, config: TableConfig, columns: Sequence[str]) -> Source:
@@ -78,7 +151,7 @@ def read_source(path: Path, config: TableConfig, columns: Sequence[str]) -> Sour
         DataError: The file is unreadable, empty, or lacks a column.
     """
     kind = format_of(path, config)
-    with _readable(path, kind):
+    with readable(path, kind):
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         rows = _READERS[kind](path, config, columns)
@@ -138,15 +211,6 @@ _READERS: dict[Format, Callable[[Path, TableConfig, Sequence[str]], _Rows]] = {
     "excel": _read_spreadsheet,
     "parquet": _read_parquet,
 }
-
-
-@contextmanager
-def _readable(path: Path, kind: Format) -> Iterator[None]:
-    """Turns what readers raise over a damaged file into a message that names it."""
-    try:
-        yield
-    except (*UNREADABLE, pa.ArrowException, csv.Error) as error:
-        raise DataError(f"{path}: found a file that cannot be read ({error}), expected {LABELS[kind]}") from error
 
 
 def _check_columns(path: Path, found: Sequence[str], wanted: Sequence[str], line: str) -> None:

@@ -5,7 +5,7 @@ is that line's matter alone.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def column_names(path: Path, encoding: str) -> list[str]:
     """
     names: dict[str, None] = {}
     rows = 0
-    for _, line in islice(_lines(path, encoding), _SAMPLE):
+    for _, line in islice(_lines(path, text_blocks(path, encoding)), _SAMPLE):
         rows += 1
         record = _parse(line)
         if isinstance(record, dict):
@@ -46,15 +46,21 @@ def column_names(path: Path, encoding: str) -> list[str]:
 
 
 def read_records(
-    path: Path, encoding: str, columns: Sequence[str], *, limit: int | None = None
+    path: Path, encoding: str, columns: Sequence[str], blocks: Iterable[bytes] | None = None
 ) -> tuple[dict[str, pa.Array], list[BadRow], LineMap]:
-    """The columns that occur in any record, the lines that are no records, and the lines of all; or of the first.
+    """The columns that occur in any record, the lines that are no records, and the lines of all.
+
+    Args:
+        path: The file.
+        encoding: Of the file.
+        columns: Names of fields, of nested ones with dots.
+        blocks: What to read of the file, decoded; `None`: all of it.
 
     Raises:
         DataError: The file holds one JSON document rather than a record a line.
     """
     reader = _Records(path, columns)
-    lines = islice(_lines(path, encoding), limit)
+    lines = _lines(path, text_blocks(path, encoding) if blocks is None else blocks)
     while chunk := list(islice(lines, _CHUNK)):
         reader.add(chunk)
     blank = np.array(reader.blank, dtype=np.int64)
@@ -99,10 +105,10 @@ class _Records:
         return record
 
 
-def _lines(path: Path, encoding: str) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path, blocks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, numbered from 1 over all."""
     number = 0
-    for text in whole_lines(text_blocks(path, encoding)):
+    for text in whole_lines(blocks):
         if len(text) > BLOCK and b"\n" not in text:
             raise DataError(f"{path}:{number + 1}: found a row of more than {BLOCK >> 20} MB, expected shorter ones")
         for line in text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").removesuffix(b"\n").split(b"\n"):
@@ -114,7 +120,7 @@ def _lines(path: Path, encoding: str) -> Iterator[tuple[int, bytes]]:
 def _parse(line: bytes) -> object:
     """The value of a line; the error where it is no JSON."""
     try:
-        value: object = json.loads(line, parse_constant=_no_number)
+        value: object = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as error:
         return ValueError(str(error))
     return value
@@ -122,6 +128,10 @@ def _parse(line: bytes) -> object:
 
 def _no_number(name: str) -> None:
     """`NaN` and `Infinity`, which Python writes and JSON does not know: no value."""
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+"""Made once: with an argument of its own, `json.loads` makes one a line."""
 
 
 def _check_document(path: Path, line: bytes) -> None:

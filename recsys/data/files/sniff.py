@@ -19,7 +19,7 @@ from recsys.data.files.delimited import DEFAULT_DELIMITERS
 from recsys.data.files.encoding import encoding_of
 from recsys.data.files.find import Format, extension_format, format_of
 from recsys.data.files.lines import LineCounter
-from recsys.data.files.stream import open_bytes, text_blocks
+from recsys.data.files.stream import open_bytes, readable, text_blocks
 from recsys.data.files.typed import plain_names
 
 __all__ = ["Sniffed", "sniff", "sniff_delimiter", "sniff_header", "sniff_marks"]
@@ -72,6 +72,11 @@ def sniff(path: Path, config: TableConfig) -> Sniffed:
     Raises:
         DataError: The file cannot be unpacked.
     """
+    with readable(path, "csv"):
+        return _sniff(path, config)
+
+
+def _sniff(path: Path, config: TableConfig) -> Sniffed:
     kind, settings, reasons = _format(path, config)
     if kind in ("parquet", "excel", "jsonl"):
         return Sniffed(kind, settings, reasons, config.header is None, ())

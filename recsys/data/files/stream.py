@@ -1,6 +1,7 @@
 """The bytes of a file, unpacked; and its text as UTF-8 blocks of whole lines."""
 
 import codecs
+import csv
 import gzip
 import zipfile
 import zlib
@@ -9,19 +10,43 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from recsys.data.files.find import zip_member
+import pyarrow as pa
 
-__all__ = ["BLOCK", "UNREADABLE", "BlockReader", "open_bytes", "text_blocks", "whole_lines"]
+from recsys.data.files.find import LABELS, Format, zip_member
+from recsys.errors import DataError
+
+__all__ = [
+    "BLOCK",
+    "BlockReader",
+    "beginning",
+    "decode_blocks",
+    "open_bytes",
+    "readable",
+    "text_blocks",
+    "whole_lines",
+]
 
 BLOCK = 1 << 24
 """Bytes read at a time. One row must fit into a block; a larger block costs nothing for small files."""
 
-UNREADABLE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
-"""What a damaged, truncated or encrypted file raises while it is unpacked."""
+# What a damaged, truncated or encrypted file raises while it is unpacked and parsed.
+_UNREADABLE = (
+    *(OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError),
+    *(pa.ArrowException, csv.Error),
+)
 
 # A byte that occurs in no UTF-8 text stands for what could not be decoded, so that its row alone is rejected.
 _NOT_UTF8 = "\udcff"
 codecs.register_error("recsys_not_utf8", lambda error: (_NOT_UTF8, cast(UnicodeDecodeError, error).end))
+
+
+@contextmanager
+def readable(path: Path, kind: Format) -> Iterator[None]:
+    """Turns what readers raise over a damaged file into a message that names it."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: found a file that cannot be read ({error}), expected {LABELS[kind]}") from error
 
 
 @contextmanager
@@ -40,18 +65,41 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             yield stream
 
 
+def beginning(path: Path, size: int) -> tuple[bytes, float]:
+    """At most so many bytes of the content of a file, and about which share of it they are."""
+    with open_bytes(path) as stream:
+        content = stream.read(size)
+        if not stream.read(1):
+            return content, 1.0
+        # Of packed files about as much is left as was packed in the rest.
+        packed = stream.fileobj if isinstance(stream, gzip.GzipFile) else None
+        at, whole = (packed.tell(), path.stat().st_size) if packed else (size, _size(path))
+    return content, min(at / max(whole, 1), 0.999)
+
+
+def _size(path: Path) -> int:
+    if path.suffix.lower() != ".zip":
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        return archive.getinfo(zip_member(path)).file_size
+
+
 def text_blocks(path: Path, encoding: str, size: int = BLOCK) -> Iterator[bytes]:
     """The text of a file in UTF-8 without byte order mark, block by block; what cannot be decoded is the byte 0xff."""
     with open_bytes(path) as stream:
-        if encoding == "utf-8":
-            first = stream.read(size).removeprefix(codecs.BOM_UTF8)
-            yield first
-            yield from iter(lambda: stream.read(size), b"")
-            return
-        decoder = codecs.getincrementaldecoder(encoding)("recsys_not_utf8")
-        for block in iter(lambda: stream.read(size), b""):
-            yield _encoded(decoder.decode(block))
-        yield _encoded(decoder.decode(b"", True))
+        yield from decode_blocks(iter(lambda: stream.read(size), b""), encoding)
+
+
+def decode_blocks(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """The same as `text_blocks`, of bytes that were read already."""
+    if encoding == "utf-8":
+        for number, block in enumerate(blocks):
+            yield block if number else block.removeprefix(codecs.BOM_UTF8)
+        return
+    decoder = codecs.getincrementaldecoder(encoding)("recsys_not_utf8")
+    for block in blocks:
+        yield _encoded(decoder.decode(block))
+    yield _encoded(decoder.decode(b"", True))
 
 
 def _encoded(text: str) -> bytes:

@@ -17,7 +17,6 @@ def build(**changes):
         ({"log": {"labels": ["rating", "rating"]}}, "rating is the name of two columns"),
         ({"log": {"context": {"row": "numeric"}}}, "row is the name of two columns"),
         ({"log": {"timestamp": "time", "context": {"timestamp": "timestamp"}}}, "timestamp is the name of two columns"),
-        ({"log": {"delimiter": "::"}}, "at most 1 character"),
         ({"users": {"path": "u.csv", "columns": {"user_id": "categorical"}}}, "user_id is there by itself"),
         ({"items": {"path": "i.csv", "columns": {"item_id": "categorical"}}}, "item_id is there by itself"),
         ({"max_reject_share": 1.5}, "less than or equal to 1"),

@@ -6,10 +6,12 @@ import io
 import sys
 import zipfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recsys.data.config import TableConfig
-from recsys.data.files import column_names, declared_types, delimited, read_source, records
+from recsys.data.files import column_names, declared_types, delimited, read_head, read_source, records
 from recsys.data.files.encoding import recognise
 from recsys.errors import DataError
 
@@ -322,3 +324,42 @@ def test_a_row_longer_than_a_block_is_refused_with_its_line(tmp_path, monkeypatc
     monkeypatch.setattr(delimited, "BLOCK", 50)
     with pytest.raises(DataError, match=r"x\.csv:3: found a row of more than 0 MB, expected shorter ones"):
         read_source(path, TableConfig(path=str(path)), ["a"])
+
+
+# --- the beginning of a file -----------------------------------------------------------------------------------------
+
+TEXTS = {
+    "x.csv": "user_id,item_id,x,x\n" + "".join(f"u{n:04},{n:04},1,2\n" for n in range(3000)),
+    "x.dat": "".join(f"u{n:04}::{n:04}\n" for n in range(3000)),
+    "x.jsonl": "".join(f'{{"user_id": "u{n:04}", "item_id": "{n:04}"}}\n' for n in range(3000)),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+@pytest.mark.parametrize("packed", ["", ".gz", ".zip"])
+@pytest.mark.parametrize(("rows", "size"), [(10**6, 1 << 20), (7, 1 << 20), (10**6, 2000)])
+def test_a_head_is_the_first_rows_and_knows_its_share(tmp_path, name, packed, rows, size):
+    content = TEXTS[name].encode()
+    path = tmp_path / f"{name}{packed}"
+    path.write_bytes({"": content, ".gz": gzip.compress(content), ".zip": _zipped({name: content})}[packed])
+    settings = {"delimiter": "::", "header": ["user_id", "item_id"]} if name == "x.dat" else {}
+    config = TableConfig(path=str(path), **settings)
+    head = read_head(path, config, rows=rows, size=size)
+    assert head.names == column_names(path, config)
+    whole = read_source(path, config, ["user_id", "item_id"]).table
+    assert head.table.column_names == ["user_id", "item_id"]
+    assert 0 < len(head.table) <= min(rows, 3000)
+    assert head.table.equals(whole.slice(0, len(head.table)))
+    assert (head.share == 1) is (len(head.table) == 3000)
+    if not packed:
+        assert len(head.table) / head.share == pytest.approx(3000, rel=0.1)
+
+
+def test_the_head_of_parquet_says_which_columns_cannot_be_read(tmp_path):
+    path = tmp_path / "x.parquet"
+    pq.write_table(pa.table({"a": range(10), "b": [{"c": n} for n in range(10)], "d": [[1]] * 10}), path)
+    head = read_head(path, TableConfig(path=str(path)), rows=4, size=1)
+    assert head.names == ["a", "b.c", "d"]
+    assert head.table.select(["a", "b.c"]).to_pydict() == {"a": [0, 1, 2, 3], "b.c": [0, 1, 2, 3]}
+    assert head.share == 0.4
+    assert head.unreadable == {}

@@ -99,6 +99,28 @@ def test_with_quotes_rows_rejects_and_their_lines_are_all_lines(tmp_path, text):
     assert source.size + continued + blank + 1 == len(lines_of(text))
 
 
+@UGLY
+@given(text=st.builds("a\tb\n{}".format, ugly(["\t", "\t", "\n", "\r\n", '"', '""', "x", " "])))
+@example(text='a\tb\n"""""""')
+def test_of_tabs_every_line_is_a_row_a_reject_or_blank_whatever_the_quotes(tmp_path, text):
+    source = read(tmp_path, text, name="x.tsv")
+    lines = source.lines([*source.records.tolist(), *(row.record for row in source.bad)])
+    assert sorted(lines.values()) == [number for number, line in enumerate(lines_of(text), 1) if line][1:]
+    assert all(row.lines == 1 for row in source.bad)
+
+
+@UGLY
+@given(text=ugly([" ", "\t", "\n", "\r\n", "x", '"', "::"]))
+def test_runs_of_blanks_cut_every_line(tmp_path, text):
+    lines = ["a b", *lines_of(text)]
+    source = read(tmp_path, "\n".join(lines), delimiter="blanks")
+    rows = [(number, line.split()) for number, line in enumerate(lines, 1) if line.split()][1:]
+    good = {number: cells for number, cells in rows if len(cells) == 2}
+    assert [list(row.values()) for row in source.table.to_pylist()] == list(good.values())
+    assert list(source.lines(source.records.tolist()).values()) == list(good)
+    assert len(source.bad) == len(rows) - len(good)
+
+
 JSON_CELL = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab."), inner, max_size=2),

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -24,6 +24,7 @@ def numbers(cells, decimal, thousands, kind="numeric"):
 
 
 @pytest.mark.parametrize(("decimal", "thousands"), MARKS)
+@settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.integers(-(10**12), 10**12).map(lambda value: value / 1000)))
 def test_numbers_are_read_as_they_were_written(decimal, thousands, values):
     swap = str.maketrans({",": thousands or "", ".": decimal})
@@ -68,7 +69,7 @@ def test_a_table_in_a_european_format_is_ingested(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("values", "message"),
     [
         ({"decimal": ",", "thousands": ","}, "decimal and thousands are both ','; expected two different marks"),
         ({"encoding": "klingon"}, "found the encoding 'klingon', expected a name that Python knows"),
@@ -78,6 +79,6 @@ def test_a_table_in_a_european_format_is_ingested(tmp_path):
         ({"delimiter": ""}, "at least 1 character"),
     ],
 )
-def test_settings_that_contradict_are_refused(settings, message):
+def test_settings_that_contradict_are_refused(values, message):
     with pytest.raises(ValidationError, match=message):
-        TableConfig(path="x", **settings)
+        TableConfig(path="x", **values)

@@ -11,6 +11,7 @@ import pytest
 from recsys.data.config import TableConfig
 from recsys.data.files import column_names, read_source, sniff
 from recsys.data.files.sniff import sniff_header, sniff_marks
+from recsys.errors import DataError
 
 U_DATA = "196\t242\t3\t881250949\n186\t302\t3\t891717742\n22\t377\t1\t878887116\n"
 NAMED = "user_id\titem_id\trating\ttimestamp\n"
@@ -121,3 +122,8 @@ def test_what_is_set_is_not_guessed(tmp_path):
     found = look(tmp_path, "x.csv", "a;b\n1,5;2\n", delimiter=";", decimal=".", header=["a", "b"])
     assert found.settings == {}
     assert not found.has_header
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"x\.csv\.gz: found a file that cannot be read \(.*\), expected CSV"):
+        look(tmp_path, "x.csv.gz", b"not packed")

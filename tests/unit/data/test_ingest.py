@@ -275,12 +275,12 @@ def test_a_missing_parquet_column(place):
     [
         ("user_id", [1.0], r"column user_id: found the type double, expected ids as text or integers"),
         ("user_id", [b"\xff"], r"column user_id: found bytes that are not UTF-8, expected ids as text or integers"),
-        ("user_id", [[1]], r"column user_id: found the type list<.*, expected ids as text or integers"),
-        ("rating", [[1.0]], r"column rating: found the type list<.*, expected numbers"),
+        ("user_id", [[1]], r"column user_id: found the type large_list<.*, expected ids as text or integers"),
+        ("rating", [[1.0]], r"column rating: found the type large_list<.*, expected numbers"),
         ("rating", [datetime(2024, 1, 1)], r"column rating: found the type timestamp.*, expected numbers"),
         ("timestamp", [{"a": 1}], r"column timestamp: found only .*; did you mean timestamp\.a\?"),
         ("device", [{"a": 1}], r"column device: found only .*; did you mean device\.a\?"),
-        ("shown", [[1]], r"column shown: found the type list<.*, expected 0 and 1, or true and false"),
+        ("shown", [[1]], r"column shown: found the type large_list<.*, expected 0 and 1, or true and false"),
     ],
 )
 def test_a_column_of_the_wrong_type_is_named(place, name, values, message):
