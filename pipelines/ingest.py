@@ -51,7 +51,8 @@ def _run(config: Config, context: StageContext) -> Metrics:
             )
         if table.not_sampled:
             context.say(
-                f"{name}: {table.not_sampled:,} rows are of users outside the sample of {config.data.sample:.3%}"
+                f"{name}: {table.not_sampled:,} rows are {'' if config.data.rows_only else 'of users '}outside the "
+                f"sample of {config.data.sample:.3%}"
             )
         metrics |= {f"{name}/{what}": getattr(table, what) for what in ("read", "kept", "rejected", "duplicates")}
     return metrics

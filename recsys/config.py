@@ -79,8 +79,8 @@ class Config(Settings):
     @model_validator(mode="before")
     @classmethod
     def _learn_from_rows(cls, data: object) -> object:
-        """Without users and items `ranking.samples.kind` is `events`: there are no candidates to learn from."""
-        return _with_events(data) if isinstance(data, dict) else data
+        """Without users and items there are neither candidates nor histories to learn from: other defaults hold."""
+        return _with_defaults_of_rows(data) if isinstance(data, dict) else data
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -90,18 +90,32 @@ class Config(Settings):
         return self
 
 
-def _with_events(data: dict[str, Any]) -> dict[str, Any]:
-    log, ranking = _mapping(_mapping(data.get("data")).get("interactions")), data.get("ranking")
-    if log.get("item_id", "") is not None or not isinstance(ranking, dict):
-        return data
-    samples = ranking.get("samples", {})
-    if not isinstance(samples, dict) or "kind" in samples:
-        return data
-    return {**data, "ranking": {**ranking, "samples": {**samples, "kind": "events"}}}
+_DEFAULTS_OF_ROWS: tuple[tuple[tuple[str, ...], object], ...] = (
+    (("ranking", "samples", "kind"), "events"),
+    (("features", "history", "fields"), []),
+)
+"""Of a log without users and items."""
 
 
-def _mapping(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
+def _with_defaults_of_rows(data: dict[str, Any]) -> dict[str, Any]:
+    tables = data.get("data")
+    log = tables.get("interactions") if isinstance(tables, dict) else None
+    if not isinstance(log, dict) or log.get("item_id", "") is not None:
+        return data
+    for keys, value in _DEFAULTS_OF_ROWS:
+        # Without a ranker there is nothing to say of its samples.
+        if keys[0] != "ranking" or data.get("ranking") is not None:
+            data = _with_default(data, keys, value)
+    return data
+
+
+def _with_default(data: dict[str, Any], keys: tuple[str, ...], value: object) -> dict[str, Any]:
+    """The mapping with a value at this path, unless it has one, or something on the way is no mapping."""
+    first, *rest = keys
+    if not rest:
+        return {first: value} | data
+    inner = data.get(first, {})
+    return {**data, first: _with_default(inner, tuple(rest), value)} if isinstance(inner, dict) else data
 
 
 def _check_roles(config: Config) -> Iterator[Problem]:
@@ -291,8 +305,6 @@ def _check_features(config: Config) -> Iterator[Problem]:
 
 def _check_history(config: Config) -> Iterator[Problem]:
     history = config.features.history
-    if config.data.rows_only and "fields" not in history.model_fields_set:
-        return
     known = [] if config.data.rows_only else _inputs(config)["item"]
     for position, field in enumerate(history.fields):
         if field not in known:
@@ -530,7 +542,7 @@ def _check_ranker_fields(config: Config) -> Iterator[Problem]:
     if config.ranking is None:
         return
     known = [f"{side}.{name}" for side, names in _inputs(config).items() for name in names]
-    known += [] if config.data.rows_only else [f"history.{name}" for name in config.features.history.fields]
+    known += [f"history.{name}" for name in config.features.history.fields]
     for at, field in _all_named_inputs(config.ranking):
         if field not in known and not _is_route_input(field, config.routes):
             named = (*config.routes, "fusion") if config.routes else ()

@@ -86,7 +86,7 @@ class HistoryConfig(Settings):
     length: PositiveInt = 50
     """The most recent items a model sees; routes and seen-item filters see them all."""
     fields: tuple[str, ...] = ("item_id",)
-    """Item fields a sequence model reads for each past item."""
+    """Item fields a sequence model reads for each past item; none where the log has no items."""
 
 
 class FeaturesConfig(Settings):

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from recsys.data.columns import Role, Unfit, parse
 from recsys.data.config import TableConfig
@@ -20,6 +21,8 @@ __all__ = ["ScoredFiles", "score_files"]
 
 _CHUNK = 2**16
 """Rows encoded and scored together: bounds memory, whatever the file."""
+_SHOWN = 80
+"""Characters of an unreadable row in a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,56 +86,74 @@ def score_files(funnel: Funnel, rows: str, out: Path) -> ScoredFiles:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Unfit:
+    """Rows of a table that cannot be scored: the column, empty for none, and what was expected."""
+
+    mask: NDArray[np.bool_]
+    column: str
+    reason: str
+
+
 def _scored(funnel: Funnel, path: Path, config: TableConfig, first: int) -> tuple[pa.Table, ScoredFiles]:
+    present, missing = _columns(funnel, path, config)
+    source = read_source(path, config, list(dict.fromkeys(column.column for column in present)))
+    table, unfit = _parsed(source, present)
+    parts = [table.slice(start, _CHUNK) for start in range(0, max(table.num_rows, 1), _CHUNK)]
+    predictions = Predictions.joined([funnel.predict_rows(funnel.rows.of_table(part)) for part in parts])
+    unknown = ~np.isfinite(predictions.scores)
+    unfit.append(_Unfit(unknown, "", "the bundle does not know this item, expected one of its catalogue"))
+    assert funnel.parts.ranker is not None
+    kept = np.flatnonzero(~np.logical_or.reduce([one.mask for one in unfit]))
+    total = len(source.records) + len(source.bad)
+    places = np.full(total, -1, dtype=np.int64)
+    places[source.records[kept]] = kept
+    order = pa.array(places, mask=places < 0)
+    columns = {name: v.take(order) for name, v in row_columns(predictions, funnel.parts.ranker.tasks).items()}
+    result = pa.table({"row": np.arange(first, first + total), **columns})
+    return result, ScoredFiles(total, len(kept), _first(source, unfit), missing)
+
+
+def _columns(funnel: Funnel, path: Path, config: TableConfig) -> tuple[list[RowColumn], tuple[str, ...]]:
+    """The columns of a file that the bundle reads, and the names of those that the file lacks."""
     there = set(column_names(path, config))
     present = [column for column in funnel.parts.rows if column.column in there]
     missing = tuple(column.column for column in funnel.parts.rows if column.column not in there)
     if not present:
         raise DataError(f"{path}: found none of the columns that the bundle reads: {', '.join(missing)}")
-    source = read_source(path, config, list(dict.fromkeys(column.column for column in present)))
-    table, unfit = _parsed(source, present)
-    predictions = Predictions.joined(
-        [
-            funnel.predict_rows(funnel.rows.of_table(table.slice(start, _CHUNK)))
-            for start in range(0, max(table.num_rows, 1), _CHUNK)
-        ]
-    )
-    assert funnel.parts.ranker is not None
-    columns = row_columns(predictions, funnel.parts.ranker.tasks)
-    kept = pa.array(np.flatnonzero(~np.isin(np.arange(table.num_rows), list(unfit))))
-    records = source.records[kept.to_numpy()]
-    total = len(source.records) + len(source.bad)
-    places = np.full(total, -1, dtype=np.int64)
-    places[records] = np.arange(len(records))
-    order = pa.array(places, mask=places < 0)
-    scored = {name: values.take(kept).take(order) for name, values in columns.items()}
-    result = pa.table({"row": np.arange(first, first + total), **scored})
-    reasons = {int(source.records[row]): reason for row, reason in unfit.items()}
-    reasons |= {bad.record: f"{bad.reason}, found {bad.value[:80]!r}" for bad in source.bad}
-    return result, ScoredFiles(total, total - result["score"].null_count, _first(source, reasons), missing)
+    lost = [column.column for column in funnel.parts.rows if column.name == "item_id" and column.column in missing]
+    if lost and not funnel.parts.rows_only:
+        raise DataError(f"{path}: column {lost[0]}: found no such column, expected the item that each row is about")
+    return present, missing
 
 
-def _parsed(source: Source, columns: list[RowColumn]) -> tuple[pa.Table, dict[int, str]]:
-    """The rows in canonical types, and which of them do not fit, with the reason."""
+def _parsed(source: Source, columns: list[RowColumn]) -> tuple[pa.Table, list[_Unfit]]:
+    """The rows in canonical types, and which of them do not fit."""
     values: dict[str, pa.Array] = {}
-    unfit: dict[int, str] = {}
+    unfit: list[_Unfit] = []
     for column in columns:
-        raw = source.table[column.column].combine_chunks()
-        raw = raw if isinstance(raw, pa.Array) else pa.concat_arrays(raw.chunks)
         try:
-            parsed = parse(raw, Role(**asdict(column)))
+            parsed = parse(_one_chunk(source.table[column.column]), Role(**asdict(column)))
         except Unfit as error:
             raise DataError(f"{source.path}: column {column.column}: {error}") from error
         values[column.name] = parsed.values
-        for reason, mask in parsed.bad.items():
-            for row in np.flatnonzero(mask).tolist():
-                unfit.setdefault(row, f"column {column.column}: found {raw[row].as_py()!r}, {reason}")
+        unfit += [_Unfit(mask, column.column, reason) for reason, mask in parsed.bad.items()]
     return pa.table(values), unfit
 
 
-def _first(source: Source, reasons: dict[int, str]) -> str:
-    if not reasons:
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else pa.concat_arrays(column.chunks)
+
+
+def _first(source: Source, unfit: list[_Unfit]) -> str:
+    """Place and reason of the first row without a score; empty where all have one."""
+    found = {bad.record: f"found {bad.value[:_SHOWN]!r}, {bad.reason}" for bad in source.bad[:1]}
+    for one in unfit:
+        if one.mask.any():
+            row = int(one.mask.argmax())
+            shown = f"column {one.column}: found {source.table[one.column][row].as_py()!r}, " if one.column else ""
+            found.setdefault(int(source.records[row]), shown + one.reason)
+    if not found:
         return ""
-    record = min(reasons)
-    line = source.lines([record]).get(record, record + 1)
-    return f"{source.path}:{line}: {reasons[record]}"
+    record = min(found)
+    return f"{source.path}:{source.lines([record]).get(record, record + 1)}: {found[record]}"

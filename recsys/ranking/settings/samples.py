@@ -34,7 +34,7 @@ class SamplesConfig(Settings):
     """
 
     kind: Literal["candidates", "events"] = "candidates"
-    """Where positives and negatives come from."""
+    """Where positives and negatives come from; `events` by default where the log has no users and items."""
     candidate_negatives: NonNegativeInt = 50
     """Negatives a request, drawn from the fused candidates."""
     uniform_negatives: NonNegativeInt = 0

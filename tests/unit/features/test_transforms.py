@@ -192,3 +192,21 @@ def test_large_numbers_are_standardised_as_small_ones_are():
     for unit in (1.0, 1e99, 1e200, 4e307):
         column = pa.array(small * unit)
         np.testing.assert_allclose(fitted(column, kind="standard").encode(column), expected, rtol=1e-6)
+
+
+def test_few_values_are_looked_up_like_many():
+    """Few beside the vocabulary go through a dictionary, many through Arrow."""
+    rng = np.random.default_rng(0)
+    seen = [f"v{number}" for number in rng.integers(0, 2000, 5000)]
+    asked = texts(*seen[:3000], "never", None, "")
+    for transform, column in (
+        (fitted(texts(*seen), kind="categorical", min_count=2), asked),
+        (
+            fitted(pa.array([seen], pa.list_(TEXT)), kind="multi_categorical"),
+            pa.array([[v] for v in asked.to_pylist()]),
+        ),
+    ):
+        many = transform.encode(column)
+        few = np.concatenate([transform.encode(column.slice(start, 7)) for start in range(0, len(column), 7)])
+        np.testing.assert_array_equal(few, many)
+        assert many.max() > 100
