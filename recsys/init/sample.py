@@ -5,7 +5,6 @@ read whole.
 """
 
 import io
-import zipfile
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,18 +14,27 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from recsys.data.columns import Role, parse
 from recsys.data.config import TableConfig
-from recsys.data.files import DeclaredType, Format, column_names, find_files, format_of, read_source, sniff, typed_name
+from recsys.data.files import (
+    DeclaredType,
+    Format,
+    column_names,
+    find_files,
+    format_of,
+    parquet,
+    read_source,
+    sniff,
+    typed_name,
+)
 from recsys.data.files.delimited import DEFAULT_DELIMITERS, Dialect, header_of
 from recsys.data.files.encoding import encoding_of
-from recsys.data.files.find import LABELS, zip_member
+from recsys.data.files.find import LABELS
 from recsys.data.files.lines import is_regular
 from recsys.data.files.plain import UnreadableTypeError
 from recsys.data.files.records import read_records
-from recsys.data.files.stream import BLOCK, UNREADABLE, open_bytes
+from recsys.data.files.stream import BLOCK, beginning, decode_blocks, readable
 from recsys.data.files.typed import plain_names
 from recsys.errors import DataError, InputError
 from recsys.init.arrow import readable_array
@@ -74,10 +82,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What was read of one file: its rows, and the share of the file they are."""
+    """What was read of one file: its rows, the share of the file they are, and the columns that cannot be read."""
 
     table: pa.Table
     share: float
+    unreadable: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +142,9 @@ def read_sample(
     unusable = _unusable(form.names)
     usable = dict.fromkeys(name for name in form.names if name not in unusable)
     there = set(joined.column_names)
-    unusable |= dict.fromkeys([name for name in usable if name not in there], "not every file has it, readable")
+    absent = [name for name in usable if name not in there]
+    reasons = {name: why for part in parts for name, why in part.unreadable.items()}
+    unusable |= {name: reasons.get(name, "not every file has it") for name in absent}
     columns = {name: _readable(joined[name]) for name in usable if name in there}
     config = form.config
     if config.decimal != "." or config.thousands is not None:
@@ -167,10 +178,11 @@ def _files(path: str, table: str, header: Sequence[str] | None) -> tuple[TableCo
 
 def _starts_with(path: Path, marks: tuple[bytes, ...]) -> bool:
     try:
-        with open_bytes(path) as stream:
-            return stream.read(_PEEK).lstrip(b"\xef\xbb\xbf \t\r\n" if b"{" in marks else b"").startswith(marks)
-    except UNREADABLE:
+        with readable(path, "csv"):
+            content, _ = beginning(path, _PEEK)
+    except DataError:
         return False
+    return content.lstrip(b"\xef\xbb\xbf \t\r\n" if b"{" in marks else b"").startswith(marks)
 
 
 # What the files are like
@@ -189,10 +201,8 @@ def _form(files: Sequence[Path], config: TableConfig, table: str, size: int) -> 
 
 def _with_encoding(files: Sequence[Path], config: TableConfig) -> tuple[TableConfig, tuple[str, ...], dict[str, str]]:
     """The encoding, where it is another than UTF-8 and that of all files."""
-    try:
+    with readable(files[0], format_of(files[0], config)):
         found = [encoding_of(file, config) for file in files]
-    except UNREADABLE as error:
-        raise InputError(f"{files[0]}: found a file that cannot be read ({error}), expected CSV or Parquet") from None
     first = found[0]
     if any(other.name != first.name for other in found):
         return config, ("encodings differ from file to file: each is recognised by itself",), {}
@@ -300,43 +310,18 @@ def _part(path: Path, form: _Form, rows: int, size: int) -> _Part:
 
 def _head(path: Path, dialect: Dialect, size: int) -> tuple[bytes, float]:
     """At most `size` bytes of text as UTF-8, whole lines, and the share of the file they are."""
-    content, complete = b"", True
-    try:
-        for block in dialect.blocks(path):
-            content += block
-            if len(content) > size:
-                complete = False
-                break
-        total = _unpacked(path)
-    except UNREADABLE as error:
-        raise InputError(f"{path}: found a file that cannot be read ({error}), expected CSV or Parquet") from None
-    if complete:
+    with readable(path, "csv"):
+        raw, share = beginning(path, size)
+        content = b"".join(dialect.separated(decode_blocks([raw], dialect.encoding.name)))
+    if share == 1:
         return content, 1.0
-    cut = content.rfind(b"\n", 0, size) + 1
+    cut = content.rfind(b"\n") + 1
     if not cut:
         raise InputError(
             f"{path}: found a first line longer than {size:,} bytes, expected a header and rows; "
             "is it a table, with a line break after each row?"
         )
-    wide = 4 if dialect.encoding.name.startswith("utf-32") else 2 if dialect.encoding.name.startswith("utf-16") else 1
-    return content[:cut], min(wide * cut / max(total, 1), 0.999)
-
-
-def _unpacked(path: Path) -> int:
-    """About how many bytes the content has."""
-    packed, suffix = path.stat().st_size, path.suffix.lower()
-    if suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            return archive.getinfo(zip_member(path)).file_size
-    if suffix != ".gz" or packed < 4:
-        return packed
-    with path.open("rb") as raw:
-        raw.seek(-4, io.SEEK_END)
-        total = int.from_bytes(raw.read(4), "little")
-    # The trailer holds the size modulo 4 GB; text never grows when it is packed.
-    while total < packed:
-        total += 1 << 32
-    return total
+    return content[:cut], share * cut / len(content)
 
 
 def _delimited(path: Path, form: _Form, rows: int, size: int) -> _Part:
@@ -414,34 +399,11 @@ def _record_table(path: Path, form: _Form, encoding: str, content: bytes) -> pa.
 
 
 def _parquet(path: Path, rows: int) -> _Part:
-    try:
-        with pq.ParquetFile(path) as file:
-            total = file.metadata.num_rows
-            table = _rows_of(file, file.schema_arrow.names, rows)
-            if table is None:
-                parts = {name: _rows_of(file, [name], rows) for name in file.schema_arrow.names}
-                table = pa.table({name: part[name] for name, part in parts.items() if part is not None})
-                if not table.num_columns:
-                    raise InputError(f"{path}: found no column that can be read, expected Parquet")
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: found a file that cannot be read ({error}), expected Parquet") from None
-    return _Part(_flat(table), table.num_rows / total if total else 1.0)
-
-
-def _rows_of(file: pq.ParquetFile, columns: Sequence[str], rows: int) -> pa.Table | None:
-    """The first rows of some columns; `None` where one of them is of a type that cannot be read."""
-    try:
-        batch = next(file.iter_batches(batch_size=rows, columns=list(columns)), None)
-    except (pa.ArrowException, NotImplementedError):
-        return None
-    return file.schema_arrow.empty_table().select(columns) if batch is None else pa.Table.from_batches([batch])
-
-
-def _flat(table: pa.Table) -> pa.Table:
-    """Fields of nested records as columns with dotted names."""
-    while any(pa.types.is_struct(kind) and kind.num_fields for kind in table.schema.types):
-        table = table.flatten()
-    return table
+    with readable(path, "parquet"):
+        table, unreadable, share = parquet.read_head(path, rows)
+    if not table.num_columns:
+        raise InputError(f"{path}: found no column that can be read, expected text, numbers, times or lists of them")
+    return _Part(table, share, unreadable)
 
 
 def _joined(parts: Iterable[_Part], files: Sequence[Path]) -> pa.Table:
