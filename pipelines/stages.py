@@ -11,7 +11,7 @@ from typing import Any
 from pipelines.phases import Phase, item_kinds, served
 from pipelines.stage import Metrics, Stage, StageContext
 from recsys.config import Config
-from recsys.data.config import TableConfig
+from recsys.data.config import EntityConfig, TableConfig
 from recsys.errors import DataError
 from recsys.ranking.configs import RankingConfig, TeacherConfig
 from recsys.ranking.registry import ranker_modules
@@ -78,7 +78,7 @@ def _ingest(config: Config) -> Stage:
 
 def _files(config: Config, name: str) -> list[Path]:
     table: TableConfig | None = getattr(config.data, name)
-    if table is None:
+    if table is None or (isinstance(table, EntityConfig) and table.source is not None):
         return []
     if Path(table.path).is_file():
         return [Path(table.path)]

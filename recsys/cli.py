@@ -194,7 +194,9 @@ def data_synth(
 
 @app.command("init", epilog="Example: recsys init --interactions events.csv --items items.csv --out shop.yaml")
 def init_config(
-    interactions: Annotated[str, typer.Option(metavar="FILE", help="The events: CSV, TSV or Parquet, or a folder.")],
+    interactions: Annotated[
+        str, typer.Option(metavar="FILE", help="The events: CSV, TSV, JSON lines, Parquet or Excel, or a folder.")
+    ],
     users: Annotated[str | None, typer.Option(metavar="FILE", help="One row a user.")] = None,
     items: Annotated[str | None, typer.Option(metavar="FILE", help="One row an item.")] = None,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The YAML file to write.")] = Path("recsys.yaml"),
@@ -203,6 +205,13 @@ def init_config(
     user_id: Annotated[str | None, typer.Option(metavar="COLUMN", help="The user, instead of a guess.")] = None,
     item_id: Annotated[str | None, typer.Option(metavar="COLUMN", help="The item, instead of a guess.")] = None,
     timestamp: Annotated[str | None, typer.Option(metavar="COLUMN", help="The time, instead of a guess.")] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Names of the columns of events without a header: user_id,item_id,rating."),
+    ] = None,
+    user_columns: Annotated[str | None, typer.Option(metavar="NAMES", help="The same for the users.")] = None,
+    item_columns: Annotated[str | None, typer.Option(metavar="NAMES", help="The same for the items.")] = None,
+    rows: Annotated[bool, typer.Option("--rows", help="A click log without users and items: score its rows.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Looks at your files, guesses what the columns are, and writes a commented YAML that runs."""
@@ -211,7 +220,18 @@ def init_config(
 
     told = {"user_id": user_id, "item_id": item_id, "timestamp": timestamp}
     given = {part: column for part, column in told.items() if column is not None}
-    made = create(interactions, users=users, items=items, out=out, name=name, force=force, given=given)
+    named = {"interactions": columns, "users": user_columns, "items": item_columns}
+    made = create(
+        interactions,
+        users=users,
+        items=items,
+        out=out,
+        name=name,
+        force=force,
+        given=given,
+        headers={key: [name.strip() for name in names.split(",")] for key, names in named.items() if names is not None},
+        rows=rows,
+    )
     if as_json:
         _print_json(made.summary())
         return

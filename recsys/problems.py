@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from recsys.yaml_text import KeyPath
 
@@ -268,7 +269,7 @@ def _value_at(data: object, path: KeyPath) -> object:
 
 def _known_keys(model: type[BaseModel], data: object, path: KeyPath) -> list[str]:
     found = _model_of(_annotation_at(model, data, path), _value_at(data, path))
-    return [] if found is None else list(found.model_fields)
+    return [] if found is None else list(_fields(found))
 
 
 def _annotation_at(model: type[BaseModel], data: object, path: KeyPath) -> object:
@@ -281,8 +282,8 @@ def _annotation_at(model: type[BaseModel], data: object, path: KeyPath) -> objec
 def _inner(annotation: object, value: object, segment: str | int) -> object:
     """The annotation of what stands under a key of a value."""
     model = _model_of(annotation, value)
-    if model is not None and segment in model.model_fields:
-        return model.model_fields[str(segment)].annotation
+    if model is not None and segment in _fields(model):
+        return _fields(model)[str(segment)].annotation
     for member in _members(annotation):
         arguments = get_args(member)
         if get_origin(member) is dict and isinstance(segment, str):
@@ -290,6 +291,11 @@ def _inner(annotation: object, value: object, segment: str | int) -> object:
         if get_origin(member) in {tuple, list} and isinstance(segment, int):
             return arguments[0]
     return None
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields by the key that stands in the file."""
+    return {info.alias or name: info for name, info in model.model_fields.items()}
 
 
 def _members(annotation: object) -> list[object]:

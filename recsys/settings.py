@@ -32,7 +32,12 @@ ENVIRONMENT_PREFIX = "RECSYS__"
 class Settings(BaseModel):
     """A frozen configuration node that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        validate_default=True,
+        serialize_by_alias=True,  # a key such as `from` is no name in Python
+    )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

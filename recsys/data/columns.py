@@ -35,6 +35,7 @@ from recsys.data.cells import (
     masked_array,
     trimmed,
 )
+from recsys.data.list_text import split_cells
 from recsys.data.plain import UnreadableTypeError, is_bytes, plain_array
 from recsys.data.tables import ID_TYPE, KIND_TYPES, LABEL_TYPE, WINDOWS
 from recsys.data.times import read_times
@@ -202,7 +203,7 @@ def _shortest(column: pa.Array) -> pa.Array:
 
 def _categories(column: pa.Array, role: Role) -> Parsed:
     if not pa.types.is_large_list(column.type):
-        column = pc.split_pattern(_category(column, role).values, role.separator)
+        column = split_cells(_category(column, role).values, role.separator)
     null = as_mask(pc.is_null(column))
     # Neither `list_parent_indices` nor a cast: both count what lies under a null of a fixed-size list.
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)

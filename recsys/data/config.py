@@ -13,11 +13,13 @@ __all__ = [
     "ColumnConfig",
     "ColumnKind",
     "DataConfig",
+    "EntityConfig",
     "InteractionsConfig",
     "ItemsConfig",
     "PositiveConfig",
     "TableConfig",
     "TableSide",
+    "TimestampOffset",
     "TimestampUnit",
     "UsersConfig",
 ]
@@ -35,7 +37,8 @@ class ColumnConfig(Settings):
     kind: ColumnKind
     """What the values are."""
     separator: str = " "
-    """Splits a `multi_categorical` cell of a CSV file; Parquet lists need none."""
+    """Splits a `multi_categorical` cell of text; `"[]"` is a list as JSON or Python writes it (`["a", "b"]`). Lists of
+    Parquet and JSON lines need none."""
     unit: TimestampUnit = "auto"
     """Of a `timestamp` column; see `interactions.timestamp_unit`."""
 
@@ -91,6 +94,15 @@ class TableConfig(Settings):
         return self
 
 
+class TimestampOffset(Settings):
+    """What is added to the timestamp, as where one column holds the day and another the time since it began."""
+
+    column: str
+    """Of numbers, or with `unit: clock` of times of day."""
+    unit: Literal["us", "ms", "s", "min", "h", "clock"] = "s"
+    """Of the numbers; `clock` reads `14:05` and `14:05:09.250`."""
+
+
 class InteractionsConfig(TableConfig):
     """The event log: who did what to which item, when."""
 
@@ -112,6 +124,8 @@ class InteractionsConfig(TableConfig):
     `yyyymmdd`, `yyyymmddhhmm` and `yyyymmddhhmmss` are dates written as one number, `text` is any other written date.
     `auto` tells text from numbers, and the unit of numbers by their size; a time outside 1971 to 2100 is refused then.
     """
+    timestamp_offset: TimestampOffset | None = None
+    """Added to the timestamp: a time within the day or the session, in a column of its own."""
     labels: tuple[str, ...] = ()
     """Numeric label columns: click, rating, watch time, order value."""
     context: Columns = Field(default_factory=dict)
@@ -128,7 +142,42 @@ class InteractionsConfig(TableConfig):
     """Which window a row belongs to (recall, rank, valid or test), for `split.kind: given`."""
 
 
-class UsersConfig(TableConfig):
+class EntityConfig(TableConfig):
+    """A table of users or items: a file with one row each, or columns of the log."""
+
+    path: str = ""
+    """Relative to where the command runs. Leave it out with `from: interactions`."""
+    source: Literal["interactions"] | None = Field(default=None, alias="from")
+    """`interactions`: there is no file, the columns stand in every row of the log. An id takes the most frequent of its
+    values, of equally frequent ones that of the earliest row."""
+    max_varying_share: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """With `from: interactions`, the share of rows that may hold another value than the most frequent of their id. A
+    column that varies more is refused: it changes over time, and its later values would explain earlier events."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if bool(self.path) == (self.source is not None):
+            found = "both path and from" if self.path else "neither path nor from"
+            raise ValueError(f"found {found}; expected path: a file, or from: interactions, columns of the log")
+        own = [
+            name for name in (*TableConfig.model_fields, "user_id", "item_id") if name != "path" and _set(self, name)
+        ]
+        if self.source is not None and own:
+            raise ValueError(
+                f"found from: interactions and {own[0]}; the columns are read as the log is, so leave {own[0]} out"
+            )
+        if self.source is None and _set(self, "max_varying_share"):
+            raise ValueError("found max_varying_share and a path; it is a setting of from: interactions, leave it out")
+        return self
+
+
+def _set(config: TableConfig, name: str) -> bool:
+    """Whether a setting is there and differs from its default: a configuration that is printed names all of them."""
+    field = type(config).model_fields.get(name)
+    return field is not None and getattr(config, name) != field.default
+
+
+class UsersConfig(EntityConfig):
     """One row a user."""
 
     user_id: str = "user_id"
@@ -137,7 +186,7 @@ class UsersConfig(TableConfig):
     """Feature columns by name."""
 
 
-class ItemsConfig(TableConfig):
+class ItemsConfig(EntityConfig):
     """One row an item."""
 
     item_id: str = "item_id"
@@ -189,6 +238,7 @@ class DataConfig(Settings):
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
         log = self.interactions
+        _check_attributes(self)
         _check_sources(log)
         _check_ids(self)
         if self.order == "timestamp" and log.timestamp is None:
@@ -226,6 +276,26 @@ class DataConfig(Settings):
             "context": self.interactions.context,
         }[side]
         return {name: c.kind if isinstance(c, ColumnConfig) else c for name, c in columns.items()}
+
+
+def _check_attributes(data: DataConfig) -> None:
+    """Columns of the log that become users or items play no other part."""
+    log = data.interactions
+    roles: dict[str | None, str] = {log.user_id: "user_id", log.item_id: "item_id", log.timestamp: "timestamp"}
+    roles |= {getattr(log, part): part for part in ("request_id", "exposed", "position", "propensity", "window")}
+    roles.update({**dict.fromkeys(log.labels, "labels"), **dict.fromkeys(log.context, "context")})
+    for key, table in (("users", data.users), ("items", data.items)):
+        if table is None or table.source is None:
+            continue
+        title = table.title if isinstance(table, ItemsConfig) else None
+        for name in filter(None, [*table.columns, title]):
+            if name in roles:
+                raise ValueError(
+                    f"{key}: column {name} is in interactions.{roles[name]} already; expected it in one place: a "
+                    f"label or what changes from event to event is no attribute of {key}"
+                )
+    if log.timestamp_offset is not None and log.timestamp is None:
+        raise ValueError("interactions.timestamp_offset: found no timestamp to add it to; name its column")
 
 
 def _check_sources(log: InteractionsConfig) -> None:

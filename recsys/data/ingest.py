@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from recsys.data.columns import ColumnTypeError, Role, parse
+from recsys.data.attributes import attribute_table
+from recsys.data.columns import ColumnTypeError, Kind, Role, parse
 from recsys.data.config import (
     ColumnConfig,
     ColumnKind,
@@ -22,6 +23,7 @@ from recsys.data.config import (
     UsersConfig,
 )
 from recsys.data.files import Source, column_names, read_source
+from recsys.data.offsets import add_offset
 from recsys.data.placeholders import dominant_ids
 from recsys.data.plain import plain_array
 from recsys.data.tables import Dataset, write_parquet
@@ -94,16 +96,13 @@ def ingest(config: DataConfig, folder: Path) -> IngestReport:
             than `max_reject_share` of its rows are rejected.
     """
     interactions = _load(config.interactions, "interactions", _interaction_roles(config), config)
-    users = items = None
-    if config.users:
-        users = _load(config.users, "users", _entity_roles("user_id", config.users.user_id, config.users), config)
-    if config.items:
-        items = _load(config.items, "items", _entity_roles("item_id", config.items.item_id, config.items), config)
+    users = _entities(interactions, "users", config)
+    items = _entities(interactions, "items", config)
     loaded = {"interactions": interactions, "users": users, "items": items}
     present = {name: part for name, part in loaded.items() if part is not None}
 
     Dataset(
-        interactions=_in_order(interactions.table, config),
+        interactions=_in_order(_without_attributes(interactions.table), config),
         users=users.table if users else None,
         items=items.table if items else None,
         columns=_columns(present, config),
@@ -163,6 +162,12 @@ class _Problem:
     mask: Mask
 
 
+EntityName = Literal["users", "items"]
+_ENTITIES: dict[EntityName, str] = {"users": "user_id", "items": "item_id"}
+_ATTRIBUTE = "\0"
+"""Begins the names of such columns among those of the log; no name of the user's does."""
+
+
 def _interaction_roles(config: DataConfig) -> list[Role]:
     table = config.interactions
     ids = {"user_id": table.user_id, "item_id": table.item_id}
@@ -180,7 +185,19 @@ def _interaction_roles(config: DataConfig) -> list[Role]:
         roles.append(Role("propensity", table.propensity, "propensity"))
     if table.window is not None:
         roles.append(Role("window", table.window, "window", required=True))
-    return roles + [role for role in _feature_roles(table.context) if role.name != "timestamp"]
+    if table.timestamp_offset is not None:
+        kind: Kind = "text" if table.timestamp_offset.unit == "clock" else "numeric"
+        roles.append(Role("timestamp_offset", table.timestamp_offset.column, kind, required=True))
+    roles += [role for role in _feature_roles(table.context) if role.name != "timestamp"]
+    return roles + [role for key, part in _ENTITIES.items() for role in _attribute_roles(key, part, config)]
+
+
+def _attribute_roles(key: EntityName, part: str, config: DataConfig) -> Iterator[Role]:
+    """Columns of the log that become those of a table of users or items."""
+    table = config.users if key == "users" else config.items
+    if table is not None and table.source is not None:
+        for role in _entity_roles(part, part, table)[1:]:
+            yield replace(role, name=f"{_ATTRIBUTE}{key}.{role.name}")
 
 
 def row_roles(config: DataConfig, columns: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> tuple[Role, ...]:
@@ -216,6 +233,49 @@ def _feature_roles(columns: Mapping[str, ColumnKind | ColumnConfig]) -> Iterator
             yield Role(name, name, column)
 
 
+def _entities(log: _Loaded, name: EntityName, config: DataConfig) -> _Loaded | None:
+    """The users or the items: of a file of their own, or of columns of the log."""
+    table = config.users if name == "users" else config.items
+    part = _ENTITIES[name]
+    if table is None:
+        return None
+    if table.source is None:
+        column = table.user_id if isinstance(table, UsersConfig) else table.item_id
+        return _load(table, name, _entity_roles(part, column, table), config)
+    names = [(role.name, role.column) for role in _attribute_roles(name, part, config)]
+    found, varying = attribute_table(log.table, part, names)
+    worst = max(varying, key=varying.__getitem__, default="")
+    if worst and varying[worst] > table.max_varying_share:
+        path, noun, share = described(config.interactions), name[:-1], varying[worst]
+        raise DataError(
+            f"{path}: column {worst}: found {share:.1%} of the rows with another value than the most frequent of their "
+            f"{noun}, expected at most {table.max_varying_share:.1%} (data.{name}.max_varying_share) of a column of "
+            f"data.{name}: it changes over time; name it under data.interactions.context if it is known when a request "
+            "is made, else leave it out"
+        )
+    rows = found.num_rows
+    prefix = f"{_ATTRIBUTE}{name}."
+    roles = [replace(r, name=r.name.removeprefix(prefix)) for r in log.roles if r.name.startswith(prefix)]
+    return _Loaded(found, _REJECTED.empty_table(), TableReport(rows, rows, 0, 0, ()), roles)
+
+
+def _without_attributes(log: pa.Table) -> pa.Table:
+    """The log without the columns that became those of users and items."""
+    return log.select([name for name in log.column_names if not name.startswith(_ATTRIBUTE)])
+
+
+def _with_offset(table: pa.Table, config: TableConfig) -> tuple[pa.Table, list[_Problem]]:
+    """Adds the time within the day or the session to the timestamp."""
+    if not isinstance(config, InteractionsConfig) or config.timestamp_offset is None:
+        return table, []
+    offset = config.timestamp_offset
+    at = table.column_names.index("timestamp")
+    moments, mask = add_offset(_chunk(table["timestamp"]), _chunk(table["timestamp_offset"]), offset.unit)
+    expected = "a time of day such as 14:05" if offset.unit == "clock" else f"a number of {offset.unit}"
+    problem = _Problem(offset.column, f"expected {expected}", mask)
+    return table.set_column(at, "timestamp", moments).drop_columns("timestamp_offset"), [problem] if mask.any() else []
+
+
 def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfig) -> _Loaded:
     files, windows = zip(*window_files(config, name), strict=True)
     roles = [role for role in roles if not _may_lack(role, config, data, files[0])]
@@ -225,6 +285,8 @@ def _load(config: TableConfig, name: str, roles: Sequence[Role], data: DataConfi
     ]
     raw = _read(files, config, name, list(dict.fromkeys(role.column for role in roles)))
     table, problems, settled = _parse(raw, roles)
+    table, late = _with_offset(table, config)
+    problems += late
     repeated = np.zeros(table.num_rows, dtype=np.bool_)
     good = ~_union(problems, table.num_rows)
     if name != "interactions":

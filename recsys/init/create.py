@@ -5,7 +5,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,11 +17,13 @@ from recsys.config import Config
 from recsys.data.columns import Role, parse
 from recsys.errors import InputError
 from recsys.init.document import Table, write_document
-from recsys.init.guess import Guess, find, guess_log, guess_table, overlap, time_of
-from recsys.init.objective import Objective, choose_objective
+from recsys.init.guess import Guess, find, guess_log, guess_table, moments_of, overlap
+from recsys.init.objective import Objective, choose_objective, rows_objective
 from recsys.init.plan import Facts, Plan, make_plan
 from recsys.init.profile import Profile, profile, readable
-from recsys.init.sample import Sample, read_sample
+from recsys.init.rows import guess_rows, has_no_ids, plan_rows
+from recsys.init.sample import HEADER_FLAGS, Sample, read_sample
+from recsys.init.wide import move_attributes
 from recsys.problems import unknown
 from recsys.settings import load_settings
 
@@ -103,6 +105,8 @@ def create(
     name: str | None = None,
     force: bool = False,
     given: Mapping[str, str] | None = None,
+    headers: Mapping[str, Sequence[str]] | None = None,
+    rows: bool = False,
 ) -> Created:
     """Looks at the files and writes a configuration that runs on them.
 
@@ -114,22 +118,23 @@ def create(
         name: Of the pipeline; `None` takes it from the file.
         force: Whether to replace a configuration that is there.
         given: Column by part (`user_id`, `item_id`, `timestamp`), instead of a guess.
+        headers: By table (`interactions`, `users`, `items`), the names of the columns of files without a header.
+        rows: Whether rows are scored by themselves, without a user and an item; such a log is recognised, too.
 
     Raises:
         InputError: A file cannot be used, no column can be user or item, or `out` is there already.
     """
     if out.exists() and not force:
         raise InputError(f"{out}: is there already; expected a new file; --force replaces it, --out names another")
-    given = dict(given or {})
-    log, user_table, item_table = _look(interactions, users, items, given)
-    objective = choose_objective(log.guesses, len(log.sample))
+    asked = _Asked(interactions, users, items, dict(given or {}), dict(headers or {}), rows)
+    log, user_table, item_table = _look(asked)
     try:
-        plan = make_plan(_facts(log, item_table, objective.positive), objective)
+        objective, plan = _decide(log, item_table)
     except InputError as error:
         raise InputError(f"{interactions}: {error}") from None
     run = f"recsys run {shlex.quote(str(out))}"
     text = write_document(
-        command=_command(interactions, users, items, given, out, name),
+        command=_command(asked, out, name),
         run=run,
         name=_name(name or Path(interactions.rstrip("/*")).name.partition(".")[0]),
         log=log,
@@ -143,26 +148,92 @@ def create(
     return Created(out, log, user_table, item_table, objective, plan, run)
 
 
-def _look(
-    interactions: str, users: str | None, items: str | None, given: Mapping[str, str]
-) -> tuple[Table, Table | None, Table | None]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What was said on the command line."""
+
+    interactions: str
+    users: str | None
+    items: str | None
+    given: Mapping[str, str]
+    headers: Mapping[str, Sequence[str]]
+    rows: bool
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """Of the tables that there are."""
+        found = {"interactions": self.interactions, "users": self.users, "items": self.items}
+        return {key: path for key, path in found.items() if path is not None}
+
+
+def _decide(log: Table, items: Table | None) -> tuple[Objective, Plan]:
+    """What is learnt, and by which settings: recommendations, or without users and items a score for each row."""
+    if find(log.guesses, "item_id") is not None:
+        objective = choose_objective(log.guesses, len(log.sample))
+        return objective, make_plan(_facts(log, items, objective.positive), objective)
+    found = rows_objective(log.guesses, len(log.sample))
+    if found is None:
+        raise InputError(
+            "found neither user nor item nor a label, expected a column of 0 and 1 to learn; or name the ids: "
+            "--user-id COLUMN --item-id COLUMN"
+        )
+    return found, plan_rows(found, log.sample.rows, timed=find(log.guesses, "timestamp") is not None)
+
+
+def _look(asked: _Asked) -> tuple[Table, Table | None, Table | None]:
     """The tables, and what their columns are taken for."""
-    paths = {"interactions": interactions, "users": users, "items": items}
-    samples = {key: read_sample(path, key) for key, path in paths.items() if path is not None}
+    path, given = asked.interactions, asked.given
+    _check_headers(asked)
+    samples = {key: read_sample(at, key, header=asked.headers.get(key)) for key, at in asked.paths.items()}
     profiles = {
-        key: [profile(column, values) for column, values in sample.columns.items()] for key, sample in samples.items()
+        key: [profile(column, values, sample.declared.get(column)) for column, values in sample.columns.items()]
+        for key, sample in samples.items()
     }
     log = profiles["interactions"]
-    _check_given(interactions, [column.name for column in log], given)
+    _check_given(path, [column.name for column in log], given)
+    if _is_rows_log(asked, log):
+        return Table(samples["interactions"], guess_rows(log, given.get("timestamp"))), None, None
     known = {
         part: _known(log, profiles[key]) for part, key in (("user_id", "users"), ("item_id", "items")) if key in samples
     }
     guesses = guess_log(log, given=given, known=known)
-    _check_ids(interactions, guesses)
-    _check_readable(interactions, guesses)
-    user_table = _table(samples["users"], profiles["users"], "user_id", guesses) if users else None
-    item_table = _table(samples["items"], profiles["items"], "item_id", guesses) if items else None
-    return Table(samples["interactions"], guesses), user_table, item_table
+    _check_ids(path, guesses)
+    _check_readable(path, guesses)
+    guesses, moved = move_attributes(guesses, [part for part, key in _ENTITIES.items() if key not in samples])
+    tables: dict[str, Table] = {}
+    for part, key in _ENTITIES.items():
+        if key in samples:
+            tables[key] = _table(samples[key], profiles[key], part, guesses)
+        elif part in moved:
+            columns = {guess.column: guess.profile.values for guess in moved[part].guesses}
+            sample = replace(samples["interactions"], columns=columns, rows=moved[part].ids, unusable={}, remarks=())
+            tables[key] = Table(sample, moved[part].guesses, from_log=True)
+    return Table(samples["interactions"], guesses), tables.get("users"), tables.get("items")
+
+
+_ENTITIES: dict[Literal["user_id", "item_id"], str] = {"user_id": "users", "item_id": "items"}
+
+
+def _is_rows_log(asked: _Asked, columns: Sequence[Profile]) -> bool:
+    """Whether rows are scored by themselves: as told, or by what the columns are."""
+    ids = {"user_id", "item_id"} & set(asked.given)
+    tables = asked.users or asked.items
+    if asked.rows and (ids or tables):
+        found = _FLAGS[min(ids)] if ids else "--users" if asked.users else "--items"
+        raise InputError(
+            f"--rows: found {found} as well, expected one of both: rows are scored without users and items"
+        )
+    return asked.rows or (not ids and not tables and has_no_ids(columns))
+
+
+def _check_headers(asked: _Asked) -> None:
+    for key, names in asked.headers.items():
+        flag = HEADER_FLAGS[key]
+        if key not in asked.paths:
+            raise InputError(f"{flag}: found names but no table, expected --{key} FILE as well")
+        twice = [name for name in names if list(names).count(name) > 1]
+        if twice or not all(names):
+            raise InputError(f"{flag}: found {twice[0] if twice else 'an empty name'!r}, expected different names")
 
 
 def _check_given(path: str, columns: Sequence[str], given: Mapping[str, str]) -> None:
@@ -182,7 +253,8 @@ def _check_ids(path: str, guesses: Sequence[Guess]) -> None:
         flags = " ".join(f"{_FLAGS[part]} COLUMN" for part in missing)
         raise InputError(
             f"{path}: found no column that looks like the {who} of an event among {found or 'no usable columns'}; "
-            f"expected ids, text or whole numbers, that come back in other rows; name them: {flags}"
+            f"expected ids, text or whole numbers, that come back in other rows; name them: {flags}; or --rows for a "
+            "click log that has neither"
         )
 
 
@@ -233,14 +305,14 @@ def _examples(column: Profile) -> str:
 
 def _facts(log: Table, items: Table | None, positive: Mask) -> Facts:
     """The rows that ingest would keep."""
-    user, item, time = (find(log.guesses, part) for part in ("user_id", "item_id", "timestamp"))
+    user, item = find(log.guesses, "user_id"), find(log.guesses, "item_id")
     assert user is not None
     assert item is not None
     more = 0
     if items is not None:
         key = find(items.guesses, "item_id")
         more = 0 if key is None else key.profile.distinct
-    moments = None if time is None else time_of(time)
+    moments = moments_of(log.guesses)
     request = find(log.guesses, "request_id")
     same = {"user": _codes(user), "item": _codes(item), "time": moments, "request": request and _codes(request)}
     repeated = pd.DataFrame({name: values for name, values in same.items() if values is not None}).duplicated()
@@ -269,6 +341,9 @@ def _reject_share(tables: Sequence[Table | None]) -> float | None:
 
 def _rejected(table: Table) -> float:
     """The share of rows that ingest would reject."""
+    if table.from_log:
+        masks = [readable(guess.profile, role) for guess in table.guesses if (role := _role(guess)) is not None]
+        return max((1 - float(mask.mean()) for mask in masks if mask is not None), default=0.0)
     return 1 - float(_kept(table).mean()) + _repeated(table)
 
 
@@ -308,14 +383,13 @@ def _name(text: str) -> str:
     return slug[:64]
 
 
-def _command(
-    interactions: str, users: str | None, items: str | None, given: Mapping[str, str], out: Path, name: str | None
-) -> str:
-    options = {"--interactions": interactions, "--users": users, "--items": items, "--name": name}
-    options |= {_FLAGS[part]: column for part, column in given.items()}
+def _command(asked: _Asked, out: Path, name: str | None) -> str:
+    options = {f"--{key}": path for key, path in asked.paths.items()} | {"--name": name}
+    options |= {HEADER_FLAGS[key]: ",".join(names) for key, names in asked.headers.items()}
+    options |= {_FLAGS[part]: column for part, column in asked.given.items()}
     options["--out"] = None if str(out) == "recsys.yaml" else str(out)
     said = " ".join(f"{flag} {shlex.quote(value)}" for flag, value in options.items() if value is not None)
-    return f"recsys init {said}"
+    return f"recsys init {said}{' --rows' if asked.rows else ''}"
 
 
 def _write(text: str, out: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from recsys.data.config import TableConfig
 from recsys.init.guess import Guess, Part, find
 from recsys.init.objective import Objective
 from recsys.init.plan import Plan
@@ -28,10 +29,17 @@ _PLAIN = re.compile(r"^[A-Za-z_][\w./-]*$", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A file, and what its columns are taken for."""
+    """A file, and what its columns are taken for.
+
+    Attributes:
+        sample: Its rows.
+        guesses: One a column.
+        from_log: Whether there is no file: the columns stand in the log.
+    """
 
     sample: Sample
     guesses: Sequence[Guess]
+    from_log: bool = False
 
     def of(self, part: Part) -> list[Guess]:
         """The columns that play a part."""
@@ -141,17 +149,26 @@ def write_document(
 
 def _interactions(log: Table) -> list[str]:
     lines = ["  interactions:", *_source(log.sample)]
+    rows_only = find(log.guesses, "item_id") is None
     parts: list[Part] = ["user_id", "item_id", "timestamp", "request_id", "exposed", "position", "propensity"]
     for part in parts:
         guess = find(log.guesses, part)
         if guess is None:
             lines += [_line(4, part, None, "no column looks like a time")] if part == "timestamp" else []
+            lines += (
+                [_line(4, part, None, "rows are scored by themselves")] if rows_only and part.endswith("m_id") else []
+            )
+            lines += [_line(4, part, None)] if rows_only and part == "user_id" else []
             continue
         lines.append(_line(4, part, guess.column, _said(guess)))
         if part == "timestamp" and guess.profile.clock != "text":
             lines.append(_line(4, "timestamp_unit", guess.profile.clock))
         elif part == "timestamp" and guess.profile.form == "number":
             lines.append(_line(4, "timestamp_unit", "text", "days such as 20241231"))
+    offset = find(log.guesses, "timestamp_offset")
+    if offset is not None:
+        value = {"column": offset.column, "unit": offset.unit}
+        lines.append(_line(4, "timestamp_offset", value, _said(offset)))
     labels = log.of("label")
     if labels:
         said = "; ".join(f"{label.column}: {_said(label)}" for label in labels) if len(labels) > 1 else _said(labels[0])
@@ -160,7 +177,9 @@ def _interactions(log: Table) -> list[str]:
 
 
 def _entity(key: str, part: Part, table: Table) -> list[str]:
-    lines = [f"  {key}:", *_source(table.sample)]
+    because = "no table of its own: these columns of the log are the same in the rows of one"
+    source = [_line(4, "from", "interactions", f"guessed: {because} {key[:-1]}")]
+    lines = [f"  {key}:", *(source if table.from_log else _source(table.sample))]
     lines += [_line(4, part, guess.column, _said(guess)) for guess in table.of(part)]
     lines += [_line(4, "title", guess.column, _said(guess)) for guess in table.of("title")]
     return lines + _columns("columns", table.of("feature")) + _left_out(table)
@@ -170,7 +189,12 @@ def _source(sample: Sample) -> list[str]:
     config = sample.config
     lines = [_line(4, "path", config.path, "; ".join(sample.remarks) or None)]
     lines += [_line(4, "format", config.format)] if config.format != "auto" else []
-    return lines + ([_line(4, "delimiter", config.delimiter)] if config.delimiter is not None else [])
+    for key in ("header", "delimiter", "quoting", "encoding", "decimal", "thousands"):
+        value = getattr(config, key)
+        if value != TableConfig.model_fields[key].default:
+            why = sample.guessed.get(key)
+            lines.append(_line(4, key, value, f"guessed: {why}" if why else None))
+    return lines
 
 
 def _columns(key: str, guesses: Sequence[Guess]) -> list[str]:
@@ -197,9 +221,8 @@ def _left_out(table: Table) -> list[str]:
 
 def _features(log: Table, users: Table | None, items: Table | None) -> list[str]:
     item_id = find(log.guesses, "item_id")
-    assert item_id is not None
     rows = log.sample.rows
-    item = {"item_id": categorical(item_id.profile.distinct_in(rows), rows)}
+    item = {"item_id": categorical(item_id.profile.distinct_in(rows), rows)} if item_id is not None else {}
     sides = {
         "user": _transforms(users, "feature"),
         "item": item | _transforms(items, "feature"),
@@ -220,6 +243,8 @@ def _transforms(table: Table | None, part: Part) -> dict[str, Any]:
 
 def _plan(plan: Plan) -> list[str]:
     lines = [*_comment(f"Split: {plan.why['split']}."), _line(0, "split", plan.split), ""]
+    if not plan.routes:
+        return [*lines, *_rows_plan(plan)]
     lines += [*_comment(f"Routes: {plan.why['routes']}."), "routes:"]
     lines += [_line(2, name, route) for name, route in plan.routes.items()]
     lines += ["", _line(0, "fusion", plan.fusion, plan.why["fusion"]), ""]
@@ -234,6 +259,19 @@ def _plan(plan: Plan) -> list[str]:
         _line(0, "policy", plan.policy, plan.why["policy"]),
         _line(0, "refit", plan.refit, "before the test, routes learn from all that came before it"),
         _line(0, "evaluation", plan.evaluation),
+    ]
+
+
+def _rows_plan(plan: Plan) -> list[str]:
+    """Of a pipeline that scores rows: no routes, a ranker."""
+    ranking = plan.ranking or {}
+    return [
+        *_comment(f"Routes: {plan.why['routes']}."),
+        _line(0, "routes", plan.routes),
+        "",
+        *_comment(f"Ranking: {plan.why['ranking']}."),
+        "ranking:",
+        *(_line(2, key, value) for key, value in ranking.items()),
     ]
 
 

@@ -14,17 +14,36 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from recsys.data.attributes import codes_of
 from recsys.data.columns import Role, parse
 from recsys.data.config import ColumnKind
+from recsys.data.list_text import LIST_FORM
+from recsys.data.offsets import OffsetUnit, add_offset
 from recsys.init.names import hint, looks_like_code
 from recsys.init.profile import Profile, readable
+from recsys.init.sessions import session_user, time_offset
 
-__all__ = ["Guess", "Part", "find", "guess_log", "guess_table", "overlap", "time_of"]
+__all__ = [
+    "Guess",
+    "Part",
+    "feature_kind",
+    "find",
+    "find_time",
+    "guess_attributes",
+    "guess_label",
+    "guess_log",
+    "guess_table",
+    "moments_of",
+    "overlap",
+    "time_of",
+    "useless",
+]
 
 Part = Literal[
     "user_id",
     "item_id",
     "timestamp",
+    "timestamp_offset",
     "request_id",
     "exposed",
     "position",
@@ -44,6 +63,7 @@ _FEW = 1000
 """Different values up to which unnamed text of a log is taken for a category."""
 _TOGETHER = 600_000_000
 """Microseconds within which the rows of one request lie."""
+_TIME_UNITS: tuple[Literal["text", "s"], ...] = ("text", "s")
 _LONG = 60
 """Characters above which text is prose rather than a name."""
 
@@ -58,6 +78,7 @@ class Guess:
         why: The reason, in words.
         sure: Whether name and values both say so; the others are marked as guessed.
         kind: How a context or feature column is read.
+        unit: Of a time within the day or the session.
     """
 
     profile: Profile
@@ -65,6 +86,7 @@ class Guess:
     why: str
     sure: bool = True
     kind: ColumnKind | None = None
+    unit: OffsetUnit | None = None
 
     @property
     def column(self) -> str:
@@ -97,14 +119,35 @@ def guess_log(
         if part in given:
             guesses[given[part]] = Guess(by_name[given[part]], _PARTS[part], "as told")  # each given once
     if "timestamp" not in given:
-        _take(guesses, _time([column for column in columns if column.name not in guesses]))
-    _take(guesses, *_ids([column for column in columns if column.name not in guesses], given, known or {}))
+        _take(guesses, find_time([column for column in columns if column.name not in guesses]))
+    known = known or {}
+    told = dict(given)
+    if "user_id" not in given:
+        session = session_user([column for column in columns if column.name not in guesses], known.get("user_id", {}))
+        if session is not None:
+            told["user_id"] = session[0].name
+            _take(guesses, Guess(session[0], "user_id", session[1], sure=False))
+    _take(guesses, *_ids([column for column in columns if column.name not in guesses], told, known))
     log = _Log(guesses, columns)
+    time = log.part("timestamp")
+    if time is not None:
+        found = time_offset(log.left(), time_of(time))
+        _take(guesses, found and Guess(found[0], "timestamp_offset", found[2], sure=False, unit=found[1]))
     for step in (_request, _exposed, _position, _propensity):
         _take(guesses, step(log))
     for column in log.left():
         _take(guesses, _unless_taken(_other(log, column)))
     return [guesses[column.name] for column in columns]
+
+
+def guess_attributes(columns: Sequence[Profile], part: Literal["user_id", "item_id"]) -> list[Guess]:
+    """The parts of columns of a log that say something of its users or items, given one row of each.
+
+    Returns:
+        One guess a column, in their order, of what follows from the values alone.
+    """
+    title = _title(columns) if part == "item_id" else None
+    return [title if title and title.column == column.name else _feature(column) for column in columns]
 
 
 def guess_table(columns: Sequence[Profile], part: Literal["user_id", "item_id"], ids: Scores) -> list[Guess]:
@@ -141,6 +184,21 @@ def overlap(values: pa.Array, known: pa.Array) -> float:
     except Exception:  # noqa: BLE001, RUF100  whatever is wrong with a column, it holds no ids
         return 0.0
     return float(pc.mean(pc.is_in(here, value_set=there).cast(pa.float64())).as_py() or 0.0) if len(here) else 0.0
+
+
+def moments_of(guesses: Sequence[Guess]) -> NDArray[np.int64] | None:
+    """Microseconds of the events, with the time within the day or the session, shape (N,); `None` without time."""
+    time, offset = find(guesses, "timestamp"), find(guesses, "timestamp_offset")
+    if time is None:
+        return None
+    moments = time_of(time)
+    if offset is None or offset.unit is None:
+        return moments
+    role = Role("offset", offset.column, "text" if offset.unit == "clock" else "numeric")
+    values = parse(offset.profile.values, role).values
+    summed, _ = add_offset(pa.array(moments).cast(pa.timestamp("us", tz="UTC")), values, offset.unit)
+    found: NDArray[np.int64] = summed.cast("int64").fill_null(0).to_numpy()
+    return found
 
 
 def time_of(guess: Guess) -> NDArray[np.int64]:
@@ -180,7 +238,7 @@ class _Log:
 # Time
 
 
-def _time(columns: Sequence[Profile]) -> Guess | None:
+def find_time(columns: Sequence[Profile]) -> Guess | None:
     """Dates, or numbers that would be moments of our time, or small numbers in a column called time."""
 
     def score(column: Profile) -> float:
@@ -252,7 +310,7 @@ def _id_score(column: Profile, part: str, share: float) -> float:
     role = Role(part, column.name, "id", required=True)
     if column.form not in ("text", "list", "number") or readable(column, role) is None:
         return 0.0
-    if column.form == "number" and not column.whole:
+    if (column.form == "number" and not column.whole) or 2 * column.nulls > column.rows:
         return 0.0
     mine, other = ("user", "item") if part == "user_id" else ("item", "user")
     named, against = hint(column.name, mine), hint(column.name, other)
@@ -303,21 +361,13 @@ def _is_group(column: Profile, user: Profile, time: Guess | None) -> bool:
         return False
     if readable(column, Role("request_id", column.name, "id")) is None or column.distinct * 1.2 > column.rows:
         return False
-    code, users = _codes(column.values), _codes(user.values)
+    code, users = codes_of(column.values), codes_of(user.values)
     if not _depends(users, code, share=0.99):
         return False
     if time is None:
         return True
     when = pd.Series(time_of(time)).groupby(code)
     return bool(((when.max() - when.min()) <= _TOGETHER).mean() >= 0.95)
-
-
-def _codes(values: pa.Array) -> NDArray[np.int64]:
-    """A number for each different value."""
-    if pa.types.is_nested(values.type):
-        return pd.factorize(np.array([str(value) for value in values.to_pylist()], dtype=object))[0]
-    coded = values.dictionary_encode().indices.fill_null(-1)
-    return np.asarray(coded.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _depends(what: NDArray[np.int64], on: NDArray[np.int64], *, share: float = 1.0) -> bool:
@@ -359,18 +409,18 @@ def _propensity(log: _Log) -> Guess | None:
 
 def _other(log: _Log, column: Profile) -> Guess:
     label = max(hint(column.name, part) for part in ("click", "rating", "amount"))
-    useless = _useless(column)
+    nothing = useless(column)
     # Seconds watched may well differ in every row.
-    if useless is not None and (column.form != "number" or column.constant or not label):
-        return useless
+    if nothing is not None and (column.form != "number" or column.constant or not label):
+        return nothing
     context = hint(column.name, "context")
     if label >= 1 and label >= context and column.form == "number" and not _of_entity(log, column, "item_id"):
-        return _label(column, sure=True)
+        return guess_label(column, sure=True)
     misnamed = _misnamed(log, column, label)
     if misnamed is not None:
         return Guess(column, "left out", misnamed)
     if context >= 2:
-        kind, why = _kind(column)
+        kind, why = feature_kind(column)
         if kind is not None:
             return Guess(column, "context", f"named like something known beforehand; {why}", kind=kind)
     if hint(column.name, "outcome") >= 2 and column.form == "text":
@@ -392,7 +442,9 @@ def _unless_taken(guess: Guess) -> Guess:
 def _misnamed(log: _Log, column: Profile, label: float) -> str | None:
     """Why a column named like a time or an outcome is neither."""
     if hint(column.name, "time") >= 2 and not log.has("timestamp"):
-        return "named like a time, but too many of its values are none; mend them, or say --timestamp COLUMN"
+        return _no_time(column)
+    if 2 * column.nulls > column.rows and max(hint(column.name, "user"), hint(column.name, "item")) >= 2:
+        return f"named like an id, but {column.nulls / column.rows:.0%} of the rows have none"
     if label >= 2 and column.form == "text" and column.distinct <= 20:
         return f"named like an outcome, but a label is a number: write 0 and 1, not {_example(column)}"
     if hint(column.name, "request") >= 2:
@@ -400,24 +452,39 @@ def _misnamed(log: _Log, column: Profile, label: float) -> str | None:
     return None
 
 
+def _no_time(column: Profile) -> str:
+    """Why a column named like a time cannot be the time of the events."""
+    if column.nulls and not column.full:
+        return f"named like a time, but {column.nulls / column.rows:.1%} of the rows have none; every event needs one"
+    roles = [Role("timestamp", column.name, "timestamp", required=True, unit=unit) for unit in _TIME_UNITS]
+    tried = [kept for role in roles if (kept := readable(column, role)) is not None]
+    kept = max(tried, key=lambda mask: float(mask.mean()), default=None)
+    what = "write dates with the year first, or seconds since 1970"
+    if column.form == "number" or kept is None or kept.all():
+        found = f"its values, such as {_example(column)}, are no moments of our time"
+        return f"named like a time, but {found}; {what}"
+    first = column.values.filter(pa.array(~kept))[0].as_py()
+    return f"named like a time, but {1 - kept.mean():.1%} of the rows hold none, such as {_short(str(first))!r}; {what}"
+
+
 def _of_entity(log: _Log, column: Profile, part: Part) -> bool:
     """Whether a user or an item settles the value; only where enough rows could have said otherwise."""
     entity = log.part(part)
     if entity is None or column.rows - entity.profile.distinct < 20 or column.distinct < 3:
         return False
-    return _depends(_codes(column.values), _codes(entity.profile.values))
+    return _depends(codes_of(column.values), codes_of(entity.profile.values))
 
 
 def _unnamed(log: _Log, column: Profile) -> Guess:
     """A column whose name says nothing."""
     if column.form == "number":
         if column.binary and column.distinct == 2:
-            return _label(column, sure=False)
+            return guess_label(column, sure=False)
         if not log.has("label") and _is_scale(column):
-            return _label(column, sure=False)
+            return guess_label(column, sure=False)
         why = "numbers, but known before the event (then it is context) or only after it (then a label)?"
         return Guess(column, "left out", why)
-    kind, why = _kind(column)
+    kind, why = feature_kind(column)
     if kind in ("categorical", "multi_categorical") and column.distinct <= min(_FEW, column.rows / 5):
         return Guess(column, "context", f"{why}; taken for known beforehand", sure=False, kind=kind)
     return Guess(column, "left out", why if kind is None else f"{why}: too many to be of use in a log")
@@ -429,7 +496,8 @@ def _is_scale(column: Profile) -> bool:
     return 3 <= len(values) <= 21 and values[0] >= 0 and values[-1] <= 10 and bool((values * 2 % 1 == 0).all())
 
 
-def _label(column: Profile, *, sure: bool) -> Guess:
+def guess_label(column: Profile, *, sure: bool) -> Guess:
+    """An outcome; left out where too many rows have no number."""
     kept = readable(column, Role(column.name, column.name, "label", required=True))
     if kept is None or kept.mean() < 0.99:
         lost = 1.0 if kept is None else 1 - float(kept.mean())
@@ -439,7 +507,7 @@ def _label(column: Profile, *, sure: bool) -> Guess:
     return Guess(column, "label", f"{'named like an outcome' if sure else 'taken for an outcome'}; {what}", sure=sure)
 
 
-def _useless(column: Profile) -> Guess | None:
+def useless(column: Profile) -> Guess | None:
     """A column that says nothing, or nothing that can be read."""
     if column.form == "empty":
         return Guess(column, "left out", "no row has a value")
@@ -460,7 +528,10 @@ def _is_index(column: Profile) -> bool:
 
 
 def _example(column: Profile) -> str:
-    text = str(next((value for value in column.values.to_pylist() if value is not None), ""))
+    return _short(str(next((value for value in column.values.to_pylist() if value is not None), "")))
+
+
+def _short(text: str) -> str:
     clean = "".join(c if c.isprintable() else " " for c in text)
     return clean if len(clean) <= 30 else clean[:27] + "..."
 
@@ -498,22 +569,24 @@ def _title(columns: Sequence[Profile]) -> Guess | None:
 
 
 def _feature(column: Profile) -> Guess:
-    useless = _useless(column)
-    if useless is not None:
-        return useless
-    kind, why = _kind(column)
+    nothing = useless(column)
+    if nothing is not None:
+        return nothing
+    kind, why = feature_kind(column)
     if kind is None or kind == "text":
         return Guess(column, "left out", why)
-    return Guess(column, "feature", why, kind=kind)
+    sure = not (column.form == "list" and column.separator == " " and column.declared is None)
+    return Guess(column, "feature", why, sure=sure, kind=kind)
 
 
-def _kind(column: Profile) -> tuple[ColumnKind | None, str]:
+def feature_kind(column: Profile) -> tuple[ColumnKind | None, str]:
     """How a column is read, and why; `None` where it is of no use."""
     match column.form:
         case "time":
             return "timestamp", "dates"
         case "list":
-            by = f" set apart by {column.separator!r}" if column.separator else ""
+            bracketed = column.separator == LIST_FORM
+            by = " in brackets" if bracketed else f" set apart by {column.separator!r}" if column.separator else ""
             return "multi_categorical", f"several values a row{by}, {column.members:,} different ones"
         case "number" if column.unit not in (None, "text") and hint(column.name, "time") >= 1:
             return "timestamp", "a clock"
@@ -530,4 +603,6 @@ def _kind(column: Profile) -> tuple[ColumnKind | None, str]:
 
 
 def _names_in_numbers(column: Profile) -> bool:
+    if column.declared is not None:
+        return column.declared == "token"
     return column.whole and (column.binary or looks_like_code(column.name))

@@ -26,6 +26,11 @@ _REQUEST = {
     "request", "impression", "impressions", "query", "search", "srch", "slate", "page_view", "pageview", "listid",
     "req", "qid", "session",
 }
+_SESSION = {"session", "sessionid", "sess", "visit", "visitid"}
+_OFFSET = {
+    "timeframe", "elapsed", "ms", "msec", "millis", "milliseconds", "timeofday", "tod", "time", "clock",
+    "hourminute", "zeit", "hora", "heure", "uhrzeit",
+}
 _CLICK = {
     "click", "clicked", "clicks", "purchase", "purchased", "bought", "buy", "conversion", "converted", "like",
     "liked", "label", "target", "positive", "watched", "booked", "booking", "favourite", "favorite", "response",
@@ -55,6 +60,8 @@ _HINTS: dict[str, set[str]] = {
     "item": _ITEM,
     "time": _TIME,
     "request": _REQUEST,
+    "session": _SESSION,
+    "offset": _OFFSET,
     "click": _CLICK,
     "rating": _RATING,
     "amount": _AMOUNT,
@@ -102,7 +109,4 @@ def hint(name: str, part: str) -> float:
 
 def looks_like_code(name: str) -> bool:
     """Whether the numbers of a column of this name are names rather than amounts."""
-    return any(
-        word in _ID | {"type", "zip", "zipcode", "postcode", "plz", "category", "class", "group"}
-        for word in words(name)
-    )
+    return any(word in _CODES for word in words(name))

@@ -1,7 +1,7 @@
 """What counts as a positive and what the models learn to tell apart, chosen from the labels, with the reason."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from recsys.data.columns import Role, parse
 from recsys.init.guess import Guess
 from recsys.init.names import hint, words
 
-__all__ = ["Objective", "choose_objective"]
+__all__ = ["Objective", "choose_objective", "rows_objective"]
 
 _WATCHED = {"watch", "duration", "dwell", "seconds", "minutes", "playtime", "hours", "progress", "percent", "listened"}
 _DIGITS = 2
@@ -23,7 +23,8 @@ class Objective:
 
     Attributes:
         kind: `implicit`: every event is a positive; `ratings` and `amounts`: events from a threshold on;
-            `impressions`: the rows with the label, against those that were shown without it.
+            `impressions`: the rows with the label, against those that were shown without it; `rows`: the same where
+            there is neither user nor item.
         label: The label that decides; `None` with `implicit`.
         at_least: An event is a positive from this value on.
         share: Of positives among the rows looked at.
@@ -32,7 +33,7 @@ class Objective:
         sure: Whether the label was recognised rather than guessed.
     """
 
-    kind: Literal["implicit", "ratings", "amounts", "impressions"]
+    kind: Literal["implicit", "ratings", "amounts", "impressions", "rows"]
     label: str | None
     at_least: float
     share: float
@@ -60,6 +61,15 @@ def choose_objective(guesses: Sequence[Guess], rows: int) -> Objective:
     if amounts:
         return _amounts(amounts[0], rows)
     return _implicit(f"the log says what people did and has no label to weigh it by{_passed_over(guesses)}", rows)
+
+
+def rows_objective(guesses: Sequence[Guess], rows: int) -> Objective | None:
+    """The label of a click model; `None` where there is none of 0 and 1."""
+    found = choose_objective(guesses, rows)
+    if found.kind != "impressions":
+        return None
+    why = f"{found.label} is 1 in {found.share:.1%} of the rows; each row is scored by its own columns"
+    return replace(found, kind="rows", why=why)
 
 
 def _passed_over(guesses: Sequence[Guess]) -> str:

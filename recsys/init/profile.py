@@ -1,6 +1,6 @@
 """What the values of one column are like, judged by the very parsers that ingest reads it with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from recsys.data.columns import ColumnTypeError, Role, parse
 from recsys.data.config import TimestampUnit
+from recsys.data.files import DeclaredType
+from recsys.data.list_text import LIST_FORM, parse_list
+from recsys.data.plain import plain_array
 from recsys.data.times import are_spreadsheet_days, guess_unit
 
 __all__ = ["Form", "Profile", "Unit", "profile", "readable", "separator_of"]
@@ -22,6 +25,8 @@ _BAD = 0.01
 """Share of cells that may not fit: what ingest tolerates by default."""
 _PROBE = 1000
 _SEPARATORS = "|;,/"
+_NOTHING = pa.array(["", "na", "n/a", "#n/a", "<na>", "null", "\\n", "none", "nan", "undefined"], pa.large_string())
+_LISTS = Role("x", "x", "multi_categorical")
 _CLOCKS: dict[Unit, tuple[float, float]] = {"s": (5e8, 5e9), "ms": (5e11, 5e12), "us": (5e14, 5e15), "ns": (5e17, 5e18)}
 """Numbers between 1985 and 2128 by unit."""
 
@@ -44,6 +49,7 @@ class Profile:
         once: Values that stand in one row only; not counted for lists.
         width: Mean length of a value as text.
         trouble: Why the column cannot be read as what it looks like.
+        declared: The type that the header declares.
     """
 
     name: str
@@ -59,6 +65,7 @@ class Profile:
     once: int = 0
     width: float = 0.0
     trouble: str | None = None
+    declared: DeclaredType | None = None
 
     @property
     def whole(self) -> bool:
@@ -101,31 +108,46 @@ class Profile:
         return self.nulls <= _BAD * self.rows
 
 
-def profile(name: str, values: pa.Array) -> Profile:
-    """Looks at a column.
+def profile(name: str, values: pa.Array, declared: DeclaredType | None = None) -> Profile:
+    """Looks at a column; one of a type that nothing reads is of the form `other`, with the reason.
 
     Args:
         name: Its name.
         values: A plain array; text is `large_string`.
+        declared: The type that the header declares.
     """
+    try:
+        found = _profile(name, values, declared)
+    except (pa.ArrowException, NotImplementedError, OverflowError):
+        found = _unreadable(name, values)
+    return replace(found, declared=declared)
+
+
+def _profile(name: str, values: pa.Array, declared: DeclaredType | None) -> Profile:
     kind = values.type
-    nulls = int(pc.sum(_null(values)).as_py() or 0)
+    null = _null(values)
+    nulls = int(pc.sum(null).as_py() or 0)
     if nulls == len(values):
         return Profile(name, values, "empty", len(values), nulls, 0, _none())
     if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
         return _of_lists(name, values, nulls)
     if not _is_plain(kind):
-        return Profile(name, values, "other", len(values), nulls, 0, _none(), trouble=f"values of type {kind}")
-    counts = pc.value_counts(values.drop_null()).field("counts").to_numpy()
+        return _unreadable(name, values)
+    counts = pc.value_counts(values.filter(pc.invert(null))).field("counts").to_numpy()
     what: dict[str, Any] = {"rows": len(values), "nulls": nulls, "distinct": len(counts)}
     what["once"] = int((counts == 1).sum())
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return Profile(name, values, "time", **what, numbers=_none(), unit="text")
-    numbers = _numbers(values, nulls)
+    numbers = None if declared in ("token_seq", "float_seq") else _numbers(values, nulls)
     if numbers is not None:
         width = float(np.mean([len(str(value)) for value in values.slice(0, _PROBE).to_pylist()]))
         return Profile(name, values, "number", **what, numbers=numbers, unit=_unit(values, numbers), width=width)
-    return _of_text(name, values, what)
+    return _of_text(name, values.cast(pa.large_string()), what, declared)
+
+
+def _unreadable(name: str, values: pa.Array) -> Profile:
+    nulls = values.null_count
+    return Profile(name, values, "other", len(values), nulls, 0, _none(), trouble=f"values of type {values.type}")
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -139,7 +161,7 @@ def readable(column: Profile, role: Role) -> NDArray[np.bool_] | None:
     """Which rows ingest would keep if the column played this part, shape (N,); `None` if it cannot play it."""
     try:
         parsed = parse(column.values, role)
-    except (ColumnTypeError, pa.ArrowException):
+    except (ColumnTypeError, pa.ArrowException, NotImplementedError):
         return None
     bad = np.zeros(len(column.values), dtype=np.bool_)
     for mask in parsed.bad.values():
@@ -157,6 +179,9 @@ def separator_of(values: pa.Array) -> tuple[str, int] | None:
         ('|', 3)
     """
     texts = [text for text in pc.drop_null(values).slice(0, 10 * _PROBE).to_pylist() if text.strip()]
+    bracketed = sum(text.strip().startswith("[") and text.strip().endswith("]") for text in texts)
+    if texts and bracketed >= 0.99 * len(texts):
+        return LIST_FORM, len({member for text in texts for member in parse_list(text)})
     cells = len(set(texts))
     for separator in _SEPARATORS:
         cut = [text for text in texts if separator in text]
@@ -167,7 +192,20 @@ def separator_of(values: pa.Array) -> tuple[str, int] | None:
         short = sum(map(len, parts)) <= 25 * len(parts)
         if parts and short and members < len(parts) and (members < cells or 2 * members <= len(parts)):
             return separator, members
-    return None
+    members = _blank_separated(texts, cells)
+    return (" ", members) if members else None
+
+
+def _blank_separated(texts: list[str], cells: int) -> int:
+    """How many different words there are, if the cells are lists of these: 0 where they may be names or prose.
+
+    Words of a list combine freely, in numbers that vary, and come back often. Those of names do not.
+    """
+    parts = [text.split() for text in texts]
+    words = [word for row in parts for word in row]
+    members, sizes = len(set(words)), {len(row) for row in parts}
+    free = 2 * members <= cells and 10 * members <= len(words)
+    return members if len(sizes) >= 3 and free and max(sizes) <= 30 else 0
 
 
 def _none() -> Floats:
@@ -179,15 +217,14 @@ def _null(values: pa.Array) -> pa.Array:
     null = pc.is_null(values)
     if not pa.types.is_large_string(values.type):
         return null
-    words = pa.array(["", "na", "n/a", "null", "none", "nan"], pa.large_string())
-    return pc.or_(null, pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), words))
+    return pc.or_(null, pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), _NOTHING))
 
 
 def _numbers(values: pa.Array, nulls: int) -> Floats | None:
     """The finite numbers, if nearly all values are numbers."""
     try:
         parsed = parse(values, Role("x", "x", "numeric"))
-    except (ColumnTypeError, pa.ArrowException):
+    except (ColumnTypeError, pa.ArrowException, NotImplementedError):
         return None
     bad = sum(int(mask.sum()) for mask in parsed.bad.values())
     if bad > _BAD * (len(values) - nulls):
@@ -216,23 +253,25 @@ def _are_days(numbers: Floats) -> bool:
 
 
 def _of_lists(name: str, values: pa.Array, nulls: int) -> Profile:
-    inner = pc.list_flatten(values)
-    if pa.types.is_nested(inner.type):
-        return Profile(name, values, "other", len(values), nulls, 0, _none(), trouble=f"values of type {values.type}")
+    inner = plain_array(pc.list_flatten(values))
+    if pa.types.is_nested(inner.type) or readable(Profile(name, values, "list", 0, 0, 0, _none()), _LISTS) is None:
+        return _unreadable(name, values)
     cells = values.slice(0, 10 * _PROBE).to_pylist()
     distinct = len({None if cell is None else tuple(cell) for cell in cells} - {None})
     members = int(pc.count_distinct(inner, mode="only_valid").as_py())
     return Profile(name, values, "list", len(values), nulls, distinct, _none(), members=members)
 
 
-def _of_text(name: str, values: pa.Array, what: dict[str, Any]) -> Profile:
-    text = values.cast(pa.large_string())
+def _of_text(name: str, text: pa.Array, what: dict[str, Any], declared: DeclaredType | None) -> Profile:
     width = float(pc.mean(pc.utf8_length(text)).as_py() or 0.0)
     what = {**what, "numbers": _none()}
-    time = _time(text)
+    time = _time(text) if declared is None else None
     if time is not None:
         return Profile(name, text, "time", **what, unit="text", width=width, trouble=time or None)
-    found = separator_of(text)
+    found = separator_of(text) if declared is None else None
+    if declared in ("token_seq", "float_seq"):
+        words = {word for cell in text.drop_null().slice(0, 10 * _PROBE).to_pylist() for word in cell.split()}
+        found = " ", len(words)
     if found is not None:
         return Profile(name, text, "list", **what, separator=found[0], members=found[1], width=width)
     return Profile(name, text, "text", **what, width=width)

@@ -119,7 +119,11 @@ def test_dates_that_are_one_day_or_another_are_left_out():
 
 def test_a_time_that_is_mostly_none_is_left_out_and_said():
     columns = log(ts=["soon" if n % 3 else 1_700_000_000 + n for n in range(ROWS)])
-    assert "named like a time, but too many of its values are none" in why(columns, "ts")
+    assert "named like a time, but 66.5% of the rows hold none, such as 'soon'; write dates" in why(columns, "ts")
+    columns = log(ts=[None if n % 3 else 1_700_000_000 + n for n in range(ROWS)])
+    assert "named like a time, but 66.5% of the rows have none; every event needs one" in why(columns, "ts")
+    columns = log(ts=[n / 7 for n in range(ROWS)])
+    assert "are no moments of our time; write dates with the year first" in why(columns, "ts")
 
 
 def lists(size=5):

@@ -6,8 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from recsys.data.files import sniff_delimiter
 from recsys.errors import InputError
-from recsys.init.sample import read_sample, sniff_delimiter
+from recsys.init.sample import read_sample
 
 
 def refused(path, *words):
@@ -34,7 +35,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
     sample = read_sample(str(path), "interactions")
     assert list(sample.columns) == ["user", "item"]
     assert sample.config.delimiter == ";"
-    assert sample.remarks == ("starts with a byte order mark", "cells are set apart by a semicolon")
+    assert sample.remarks == ("starts with a byte order mark", "cells are set apart by semicolon")
     assert (len(sample), sample.rows, sample.complete) == (1, 1, True)
 
 
@@ -78,7 +79,7 @@ def test_columns_that_cannot_be_named(tmp_path):
 
 def test_rows_that_are_not_utf8_are_passed_over_when_they_are_few(tmp_path):
     path = tmp_path / "log.csv"
-    path.write_bytes(b"user,item\n" + b"a,b\n" * 300 + b"\xff,b\n")
+    path.write_bytes(b"user,item\n" + "ä,b\n".encode() * 300 + b"\xff,b\n")
     assert len(read_sample(str(path), "interactions")) == 300
 
 
@@ -91,11 +92,9 @@ def test_rows_that_are_not_utf8_are_passed_over_when_they_are_few(tmp_path):
         ("o.csv", b"user\n1\n2\n", ":1: found one column (user), expected at least two"),
         ("n.csv", b"196,242,3\n186,302,3\n", "found values (196,242,3), expected the names of the columns"),
         ("r.csv", b"ann,jaws\nann,alien\nbob,jaws\n", "found values (ann,jaws), expected the names of the columns"),
-        ("d.csv", b"2024-01-01,7\n2024-01-02,8\n", "put a line with names in front, such as user_id,item_id"),
-        ("z.csv", b"PK\x03\x04stuff\nmore\n", "found binary data, expected CSV, TSV or Parquet"),
+        ("d.csv", b"2024-01-01,7\n2024-01-02,8\n", "name them, such as --columns user_id,item_id"),
+        ("z.csv", b"PK\x03\x04stuff\nmore\n", "found binary data, expected CSV, TSV, JSON lines, Parquet"),
         ("j.csv", bytes(range(1, 255)) * 40, "found binary data"),
-        ("l.csv", b"user,item\n" + "é,ü\n".encode("latin-1") * 9, "found bytes that are not UTF-8 in 9 of 11"),
-        ("u.csv", "user,item\n1,2\n".encode("utf-16"), "found UTF-16 text, expected UTF-8; convert it"),
         ("w.csv", b"a,b" * 30_000, "found a first line longer than 65,536 bytes"),
         ("p.parquet", b"PAR1", "cannot be read"),
     ],
@@ -122,3 +121,69 @@ def test_a_huge_single_line_is_answered_at_once(tmp_path):
     with path.open("wb") as file:
         file.truncate(1 << 30)  # a gigabyte that takes no disk
     refused(path, "found a first line longer than")
+
+
+HEADLESS = [(1 + n % 9, 100 + n % 17, 1 + n % 5, 880_000_000 + 900 * n) for n in range(60)]
+
+
+@pytest.mark.parametrize(("name", "mark"), [("u.data", "\t"), ("ratings.dat", "::"), ("blanks.txt", "  ")])
+def test_ratings_without_a_header_are_recognised(tmp_path, name, mark):
+    path = tmp_path / name
+    path.write_text("".join(mark.join(map(str, row)) + "\n" for row in HEADLESS))
+    sample = read_sample(str(path), "interactions")
+    assert sample.config.header == ("user_id", "item_id", "rating", "timestamp")
+    assert sample.config.delimiter == {"  ": "blanks"}.get(mark, mark)
+    assert len(sample) == len(HEADLESS), "the first line is a row"
+    assert sample.columns["item_id"].to_pylist() == [str(row[1]) for row in HEADLESS]
+    assert "no header line" in sample.guessed["header"]
+
+
+def test_other_columns_without_a_header_need_names(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("".join(f"{u},{i},{t}\n" for u, i, _, t in HEADLESS))
+    refused(path, "expected the names of the columns; name them, such as --columns user_id,item_id,timestamp")
+    sample = read_sample(str(path), "interactions", header=["who", "what", "when"])
+    assert sample.columns["when"].to_pylist() == [str(row[3]) for row in HEADLESS]
+    with pytest.raises(InputError, match="--columns: found 2 names for 3 columns"):
+        read_sample(str(path), "interactions", header=["who", "what"])
+
+
+def test_a_header_with_numbers_as_names(tmp_path):
+    path = tmp_path / "ccp.csv"
+    path.write_text("click,purchase,101,121\n" + "".join(f"{n % 2},0,{n},{n % 3}\n" for n in range(20)))
+    sample = read_sample(str(path), "interactions")
+    assert list(sample.columns) == ["click", "purchase", "101", "121"]
+
+
+def test_declared_types_are_no_part_of_the_names(tmp_path):
+    path = tmp_path / "log.inter"
+    path.write_text("user_id:token\titem_id:token\trating:float\n1\t2\t3\n4\t5\t1\n")
+    sample = read_sample(str(path), "interactions")
+    assert list(sample.columns) == ["user_id", "item_id", "rating"]
+    assert sample.declared == {"user_id": "token", "item_id": "token", "rating": "float"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "cp1252", "utf-8-sig"])
+def test_encodings_are_recognised(tmp_path, encoding):
+    path = tmp_path / "log.csv"
+    path.write_bytes(("user,item\n" + "José,Ein schönes Mädchen\nZoë,Français à Nîmes\n" * 20).encode(encoding))
+    sample = read_sample(str(path), "interactions")
+    assert sample.columns["user"].to_pylist()[:2] == ["José", "Zoë"]
+    assert (sample.config.encoding is not None) == (encoding == "cp1252"), "a byte order mark needs no setting"
+
+
+def test_decimal_commas_become_numbers(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text("user;item;price\n" + "".join(f"u{n};i{n};{n}.234,5{n}\n" for n in range(1, 10)))
+    sample = read_sample(str(path), "interactions")
+    assert (sample.config.decimal, sample.config.thousands) == (",", ".")
+    assert sample.columns["price"].to_pylist() == pytest.approx([1000 * n + 234.5 + n / 100 for n in range(1, 10)])
+    assert set(sample.guessed) == {"decimal", "thousands"}
+
+
+def test_records_are_read_as_far_as_asked(tmp_path):
+    path = tmp_path / "log.json"
+    path.write_text("".join(f'{{"user": {{"id": {n}}}, "tags": ["a", "b"]}}\n' for n in range(1000)))
+    sample = read_sample(str(path), "interactions", max_rows=100)
+    assert (len(sample), list(sample.columns)) == (100, ["user.id", "tags"])
+    assert sample.rows == pytest.approx(1000, rel=0.05)
