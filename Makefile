@@ -14,10 +14,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check format docs bench ui clean
+.PHONY: help install demo test test-portable test-slow check format docs bench ui clean
 
 help: ## Lists what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.train: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -48,7 +48,10 @@ check: $(VENV)/.dev ## Style, types, import directions
 	@$(BIN)/lint-imports --no-timing 2>/dev/null || $(BIN)/lint-imports
 
 test: check ## Checks and tests (minutes)
-	@$(PYTEST) -m "not slow and not gpu and not network"
+	@$(PYTEST) -m "not slow and not gpu and not network" --numprocesses auto --dist worksteal
+
+test-portable: $(VENV)/.dev ## Tests under other instruction sets, threads, locales and time zones (an hour)
+	@$(BIN)/python tests/portable.py
 
 test-slow: $(VENV)/.dev ## Quality floors on real data (needs the network once)
 	@$(PYTEST) -m "slow or network"

@@ -167,7 +167,7 @@ def data_synth(
     users: Annotated[int | None, typer.Option(help="By default one for every 100 events.")] = None,
     items: Annotated[int | None, typer.Option(help="By default one for every 250 events.")] = None,
     days: Annotated[int, typer.Option(help="Days of the log, a file each; the last is the test.")] = 30,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 42,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes on the same machine.")] = 42,
     folder: Annotated[Path, typer.Option(help="Where to write it.")] = Path("data/synth"),
     settings: Annotated[
         list[str] | None,

@@ -13,10 +13,30 @@ import pytest
 
 from recsys.features.assemble import HISTORY_MASK
 from recsys.features.batch import Field, InputSpec
+from recsys.funnel.parity import difference
 
 # Before torch is imported, which other conftests do: the models are small, and two threads on a busy machine wait for
 # one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def assert_same_lists():
+    """Compares ranked lists: scores within the tolerance of the design, codes equal except swaps inside it.
+
+    For the same vectors at other addresses, in batches of another size or under another instruction set. Takes what a
+    retriever returns, codes `(B, K)` and scores `(B, K)`, of both sides.
+    """
+
+    def check(found, expected):
+        for row in range(len(expected[0])):
+            lists = [(codes[row] >= 0, codes[row], scores[row]) for codes, scores in (expected, found)]
+            ranked = [
+                part for real, codes, scores in lists for part in ([*map(str, codes[real])], scores[real].tolist())
+            ]
+            assert difference(*ranked) is None
+
+    return check
 
 
 @pytest.fixture(scope="session")

@@ -185,7 +185,8 @@ class TrainingConfig(Settings):
     been; 0: a checkpoint every step."""
     threads: PositiveInt | None = None
     """CPU threads of a step; `null`: one a core. Small models gain nothing from a second one and lose much to it on a
-    busy machine."""
+    busy machine. The same seed gives the same bytes with the same number of threads; another number rounds sums
+    differently."""
     health_every: NonNegativeInt = 50
     """Steps between two looks at gradients, activations and embeddings, which are drawn as `health/…`, and warned of
     when they vanish, explode or are dead. The last step of an epoch is always looked at; 0: none is."""

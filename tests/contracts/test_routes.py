@@ -191,18 +191,17 @@ def test_the_next_items_of_the_circle_come_first(fitted):
         assert kind not in ("popular", "segment_popular") or codes[0, 0] == 21
 
 
-def test_same_seed_same_answers(fitted, tmp_path):
+def test_same_seed_same_answers(fitted, assert_same_lists, tmp_path):
     kind, retriever = fitted
     again = fit_route(CONFIGS[kind], training_data(), context(tmp_path / "again"))
-    for before, after in zip(retriever.retrieve(asked(), 8), again.retrieve(asked(), 8), strict=True):
-        assert before.tolist() == after.tolist()
+    assert_same_lists(again.retrieve(asked(), 8), retriever.retrieve(asked(), 8))
 
 
-def test_it_serves_after_a_round_trip(fitted, tmp_path):
+def test_it_serves_after_a_round_trip(fitted, assert_same_lists, tmp_path):
     _, retriever = fitted
     save_retriever(retriever, tmp_path)
     again = load_retriever(tmp_path, training_data().item_features)
-    assert again.retrieve(asked(), 8)[0].tolist() == retriever.retrieve(asked(), 8)[0].tolist()
+    assert_same_lists(again.retrieve(asked(), 8), retriever.retrieve(asked(), 8))
 
 
 def unknown_to(name):

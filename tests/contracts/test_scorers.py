@@ -65,7 +65,9 @@ def test_order_of_inputs_changes_nothing(scorer):
 
 
 def test_saved_and_loaded_gives_the_same_scores(scorer, folder):
-    assert np.array_equal(load_scorer(folder).score(inputs(3, 4)), scorer.score(inputs(3, 4)))
+    np.testing.assert_allclose(
+        load_scorer(folder).score(inputs(3, 4)), scorer.score(inputs(3, 4)), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_same_scorer_saves_the_same_bytes(scorer, folder, tmp_path):

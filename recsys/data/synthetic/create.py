@@ -72,7 +72,8 @@ def simulate(
 ) -> Simulated:
     """Simulates a world and writes tables, oracle, configuration and parameters into a folder.
 
-    The folder appears whole or not at all. The same world gives the same bytes, however many threads there are.
+    The folder appears whole or not at all. On one machine the same world gives the same bytes, however many threads
+    there are; another processor may round a probability, and with it draw a click, differently.
 
     Args:
         world: what to simulate.

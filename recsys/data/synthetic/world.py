@@ -23,7 +23,7 @@ class World:
         users: Users in all, newcomers included.
         items: Items in all, newcomers included.
         days: Days of the log, one file each; the last one is the test window of the configuration that is written.
-        seed: Of all randomness; the same parameters give the same bytes.
+        seed: Of all randomness; the same parameters give the same bytes on the same machine.
         start: The first day, in UTC.
         list_length: Items shown in a request.
         categories: Categories of items, at least 2.

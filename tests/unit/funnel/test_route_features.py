@@ -73,7 +73,7 @@ def test_an_item_is_described_the_same_wherever_it_stands_and_whatever_stands_be
     mixed = route_features(RETRIEVERS, queries(), np.array([[*order, *beside]], dtype=np.int32), fused)
     columns = [fused.codes[0].tolist().index(code) for code in order]
     for name, values in alone.items():
-        np.testing.assert_array_equal(mixed[name][:, :4], values[:, columns])
+        np.testing.assert_allclose(mixed[name][:, :4], values[:, columns], rtol=1e-5, atol=1e-5)
 
 
 def test_no_candidates_at_all_gives_zeros():

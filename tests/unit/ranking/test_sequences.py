@@ -152,7 +152,7 @@ def test_the_auxiliary_loss_counts_as_much_as_its_weight(drawn, weight):
         assert isinstance(found.model, Auxiliary)
         torch.manual_seed(1)
         scores, own = found.model.with_auxiliary(found.inputs, None)
-        assert torch.equal(scores, found.model(found.inputs))
+        torch.testing.assert_close(scores, found.model(found.inputs))
         return own.item()
 
     assert auxiliary(1.0) > 0
@@ -255,7 +255,7 @@ def test_mini_batch_aware_penalty_is_smaller_for_what_is_met_often(of, genre_spe
     norms = (of(model.inputs.embeddings.weight) ** 2).sum(axis=1)
     # 3 stands in nine places of the four groups, 5 in one.
     assert penalty.item() == pytest.approx(0.1 * (norms[3] / 9 + norms[5] / 1))
-    assert torch.equal(scores, model(first.inputs, first.mask))
+    torch.testing.assert_close(scores, model(first.inputs, first.mask))
 
 
 def test_mini_batch_aware_penalty_shrinks_vectors(genre_spec):
