@@ -478,9 +478,9 @@ def _of_entity(log: _Log, column: Profile, part: Part) -> bool:
 def _unnamed(log: _Log, column: Profile) -> Guess:
     """A column whose name says nothing."""
     if column.form == "number":
-        if column.binary and column.distinct == 2:
-            return guess_label(column, sure=False)
-        if not log.has("label") and _is_scale(column):
+        # Beside an outcome that is named like one, numbers without such a name may be anything.
+        label, binary = log.part("label"), column.binary and column.distinct == 2
+        if (binary and not (label and label.sure)) or (label is None and _is_scale(column)):
             return guess_label(column, sure=False)
         why = "numbers, but known before the event (then it is context) or only after it (then a label)?"
         return Guess(column, "left out", why)

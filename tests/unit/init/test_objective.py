@@ -36,6 +36,13 @@ def test_rows_that_were_not_clicked_are_the_negatives():
     assert "is_click is 0 in 75.0% of the rows" in found.why
 
 
+@pytest.mark.parametrize("values", [("0", "1"), ("False", "True")])
+def test_a_column_of_two_values_is_no_click_beside_a_rating(values):
+    ratings = [1 + n % 5 for n in range(ROWS)]
+    found = objective(verified=[values[n % 3 == 0] for n in range(ROWS)], rating=ratings)
+    assert (found.kind, found.label) == ("ratings", "rating")
+
+
 @pytest.mark.parametrize(
     ("weights", "threshold"),
     [
