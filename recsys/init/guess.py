@@ -135,7 +135,8 @@ def guess_log(
         _take(guesses, found and Guess(found[0], "timestamp_offset", found[2], sure=False, unit=found[1]))
     for step in (_request, _exposed, _position, _propensity):
         _take(guesses, step(log))
-    for column in log.left():
+    # What is named like an outcome first: whether a column without a name is one depends on it.
+    for column in sorted(log.left(), key=_label_hint, reverse=True):
         _take(guesses, _unless_taken(_other(log, column)))
     return [guesses[column.name] for column in columns]
 
@@ -407,8 +408,13 @@ def _propensity(log: _Log) -> Guess | None:
 # Everything else in a log
 
 
+def _label_hint(column: Profile) -> float:
+    """How much the name is one of an outcome."""
+    return max(hint(column.name, part) for part in ("click", "rating", "amount"))
+
+
 def _other(log: _Log, column: Profile) -> Guess:
-    label = max(hint(column.name, part) for part in ("click", "rating", "amount"))
+    label = _label_hint(column)
     nothing = useless(column)
     # Seconds watched may well differ in every row.
     if nothing is not None and (column.form != "number" or column.constant or not label):
