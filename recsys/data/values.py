@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from recsys.data.cells import EXACT, NUMBER_KINDS, ColumnTypeError, Parsed, Role
 from recsys.data.columns import parse
+from recsys.data.list_text import LIST_FORM
 
 __all__ = ["expected_form", "read_ids", "read_values", "role_from_json", "role_to_json"]
 
@@ -53,7 +54,8 @@ def expected_form(role: Role) -> str:
         case "numeric":
             return "a number, such as 12.5"
         case "multi_categorical":
-            return f'a list such as ["a", "b"], or one text with {role.separator!r} between its values'
+            between = "in brackets" if role.separator == LIST_FORM else f"with {role.separator!r} between its values"
+            return f'a list such as ["a", "b"], or one text {between}'
         case "timestamp":
             return f"a time such as 2024-12-31T18:00:00Z, or {_other_form(role)}"
         case "text":

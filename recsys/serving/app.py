@@ -96,7 +96,7 @@ def _add_document(app: FastAPI) -> None:
         """The service's document; once a bundle is loaded, with the columns it reads."""
         funnel: Funnel | None = app.state.funnel
         document = of_service()
-        return document if funnel is None else bundle_document(document, funnel.parts.encoder)
+        return document if funnel is None else bundle_document(document, funnel.parts.encoder, funnel.parts.rows)
 
     app.openapi = openapi  # type: ignore[method-assign]  # the way FastAPI documents
 

@@ -1,10 +1,13 @@
 """The OpenAPI document of a service, with the columns of the bundle it has loaded."""
 
+import json
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
 from recsys.data.columns import Role
 from recsys.data.config import TableSide
+from recsys.data.list_text import LIST_FORM
 from recsys.data.values import expected_form
 from recsys.features.encoder import FeatureEncoder
 
@@ -18,14 +21,16 @@ _DATES = {"yyyymmdd": 20241231, "yyyymmddhhmm": 202412311800, "yyyymmddhhmmss": 
 _EXAMPLES = 3
 
 
-def bundle_document(document: dict[str, Any], encoder: FeatureEncoder) -> dict[str, Any]:
+def bundle_document(document: dict[str, Any], encoder: FeatureEncoder, rows: Sequence[Role]) -> dict[str, Any]:
     """The document with the columns that requests may send, their types and examples.
 
     Args:
         document: of the service alone; it stays as it is.
         encoder: of the bundle.
+        rows: columns of the rows that it scores.
     """
     document = deepcopy(document)
+    _describe_rows(document["components"]["schemas"]["PredictRequest"], encoder, rows)
     body = document["components"]["schemas"]["RecommendRequest"]["properties"]
     sides: dict[str, TableSide] = {"features": "user", "context": "context"}
     examples = {}
@@ -38,11 +43,26 @@ def bundle_document(document: dict[str, Any], encoder: FeatureEncoder) -> dict[s
     return document
 
 
+def _describe_rows(body: dict[str, Any], encoder: FeatureEncoder, rows: Sequence[Role]) -> None:
+    read = encoder.columns("context")
+    columns = {
+        role.column: _column(encoder, "context", role.name) if role.name in read else _described(role, [], None)
+        for role in rows
+    }
+    body["properties"]["rows"]["items"] = {"type": "object", "properties": columns, "additionalProperties": False}
+    example = {column: schema["examples"][0] for column, schema in columns.items() if schema["examples"]}
+    body["examples"] = [{"rows": [example]}]
+
+
 def _column(encoder: FeatureEncoder, side: TableSide, column: str) -> dict[str, Any]:
     role = encoder.role(side, column)
     known = encoder.vocabulary(side, column)
     values = [] if known is None else known[:_EXAMPLES].to_pylist()
-    types, examples = _types(role, values, encoder.typical_number(side, column))
+    return _described(role, values, encoder.typical_number(side, column))
+
+
+def _described(role: Role, values: list[str], number: float | None) -> dict[str, Any]:
+    types, examples = _types(role, values, number)
     return {"anyOf": [*types, _NOTHING], "description": f"Send {expected_form(role)}.", "examples": examples}
 
 
@@ -52,7 +72,7 @@ def _types(role: Role, values: list[str], number: float | None) -> tuple[list[di
             return [_NUMBER, _TRUTH], [12.5 if number is None else number]
         case "multi_categorical":
             several = {"type": "array", "items": {"anyOf": _CATEGORY}}
-            return [several, _TEXT], [values[:2], role.separator.join(values[:2])] if values else []
+            return [several, _TEXT], [values[:2], _one_text(role, values[:2])] if values else []
         case "timestamp":
             moment = _TEXT if role.form else {"type": "string", "format": "date-time"}
             count = _DATES.get(role.unit, _MOMENT * _TICKS.get(role.unit, 1))
@@ -61,3 +81,7 @@ def _types(role: Role, values: list[str], number: float | None) -> tuple[list[di
             return [_TEXT], []
         case _:
             return _CATEGORY, values
+
+
+def _one_text(role: Role, values: list[str]) -> str:
+    return json.dumps(values, ensure_ascii=False) if role.separator == LIST_FORM else role.separator.join(values)

@@ -176,22 +176,27 @@ class TestReport:
 
 class TestService:
     def test_it_says_of_rows_what_the_file_says(self, here):
-        rows = raw_rows()[:50]
-        without_time = [{name: value for name, value in row.items() if value is not None} for row in rows]
+        times = column("test.csv", "at")
+        rows = [{**row, "at": time} for row, time in zip(raw_rows(), times, strict=True)][:50]
         with TestClient(create_app(here / "workspace" / "bundles")) as client:
-            answer = client.post("/v1/predict", json={"rows": without_time})
+            answer = client.post("/v1/predict", json={"rows": rows})
         assert answer.status_code == 200
         body = answer.json()
         assert (body["bundle"], body["bundle_version"]) == ("clicks", 1)
-        header = [name for name in HEADER if name != "at"]
-        with Path("timeless.csv").open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows(zip(*(column("test.csv", name) for name in header), strict=True))
-        found = scored("timeless.csv")
+        found = scored("test.csv")
         own = [(one["score"], one["probability"]) for one in body["predictions"]]
         expected = list(zip(found["score"], found["probability"], strict=True))[:50]
         np.testing.assert_allclose(own, expected, atol=1e-5)
+
+    def test_its_document_describes_the_columns_by_an_example_that_works(self, here):
+        with TestClient(create_app(here / "workspace" / "bundles")) as client:
+            body = client.get("/openapi.json").json()["components"]["schemas"]["PredictRequest"]
+            (example,) = body["examples"]
+            answer = client.post("/v1/predict", json=example)
+        columns = body["properties"]["rows"]["items"]["properties"]
+        assert list(columns) == list(example["rows"][0]) == ["I1", "101", "tags", "at"]
+        assert columns["I1"]["description"] == "Send a number, such as 12.5."
+        assert answer.status_code == 200
 
     def test_what_is_missing_and_what_was_never_seen_are_scored(self, funnel):
         assert np.isfinite(funnel.predict([{}, {"101": "never", "I1": None, "tags": []}]).scores).all()
