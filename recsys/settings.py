@@ -49,8 +49,10 @@ class Settings(BaseModel):
         schema = handler(core_schema)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         for name, text in _field_docstrings(cls).items():
-            if name in properties:
-                properties[name].setdefault("description", text)
+            # Class variables have docstrings, too, but are no fields.
+            key = (name in cls.model_fields and cls.model_fields[name].alias) or name
+            if key in properties:
+                properties[key].setdefault("description", text)
         return schema
 
     def with_defaults(self, values: Mapping[str, object]) -> Self:

@@ -41,6 +41,8 @@ _FIRST, _LAST = 31_536_000, 4_133_980_800
 _EARLIEST, _END = -62_135_596_800_000_000, 253_402_300_800_000_000  # µs of the years 1 and 10000
 _DIGITS: dict[TimestampUnit, int] = {"yyyymmddhhmmss": 14, "yyyymmddhhmm": 12, "yyyymmdd": 8}
 _EXCEL_EPOCH = 25_569  # 1970-01-01 as a spreadsheet counts days
+_EARLY, _DIFFERENT = 0.01, 20
+"""Share of seconds before 1971, and how many different ones, from which on they do not count from 1970."""
 _EXCEL_DAYS = (32_874, 58_440)  # of 1990 and 2060
 _ISO = "ISO8601"
 # Tried on what is not ISO 8601, in this order; one form for the whole column.
@@ -126,6 +128,8 @@ def _settled(cells: _Cells, known: Mask, role: Role) -> Role:
     """
     values = cells.values[known & (np.abs(cells.values) < 1e19) & (cells.values != 0)]
     unit = guess_unit(values)
+    if unit == "s" and _is_own_clock(values):
+        return replace(role, unit=unit)
     if unit is not None:
         return replace(role, unit=unit, guessed=True)
     middle = float(np.median(np.abs(values))) if len(values) else 0.0
@@ -134,6 +138,12 @@ def _settled(cells: _Cells, known: Mask, role: Role) -> Role:
         raise ColumnTypeError(*likeness)
     # A clock of its own, such as the number of the step: only the order counts.
     return replace(role, unit="s")
+
+
+def _is_own_clock(values: Floats) -> bool:
+    """Whether seconds do not count from 1970: too many, and too different ones, for mistakes lie before 1971."""
+    early = values[np.abs(values) < _FIRST]
+    return len(early) > _EARLY * len(values) and len(np.unique(early)) >= _DIFFERENT
 
 
 def _likeness(values: Floats, middle: float) -> tuple[str, str] | None:

@@ -60,6 +60,8 @@ def expected_form(role: Role) -> str:
             return f"a time such as 2024-12-31T18:00:00Z, or {_other_form(role)}"
         case "text":
             return "text"
+        case "id":
+            return "text or a whole number"
         case _:
             return "text, a whole number, true or false"
 
@@ -96,6 +98,10 @@ def _text(value: object, role: Role) -> str | None:
     match value:
         case None:
             return None
+        case bool() | np.bool_() if role.kind == "id":
+            raise ColumnTypeError(repr(value), expected_form(role))
+        case float() | np.floating() if role.kind == "id" and math.isfinite(value) and not float(value).is_integer():
+            raise ColumnTypeError(repr(value), expected_form(role))
         case bool() | np.bool_():
             return "true" if value else "false"
         case str():

@@ -11,7 +11,7 @@ from pipelines.graph import Observer
 from pipelines.inputs import Log
 from pipelines.learnable import refusals, warnings
 from pipelines.run import run_pipeline
-from pipelines.split import stage as split_stage
+from pipelines.split import run as run_split
 from pipelines.stage import StageContext
 from recsys.config import Config
 from recsys.data.split import assign_windows
@@ -175,7 +175,7 @@ def test_a_split_that_leaves_nothing_to_report_says_which_setting_decides_it(row
     (tmp_path / "out").mkdir()
     context = StageContext({"ingest": tmp_path / "ingest"}, tmp_path / "out", tmp_path)
     with pytest.raises(DataError) as caught:
-        split_stage(config(split=split)).run(context)
+        run_split(config(split=split), context)
     assert message in str(caught.value)
 
 

@@ -61,5 +61,5 @@ def test_a_row_without_a_known_user_is_one_of_a_new_user(funnel):
 
 @pytest.mark.parametrize("value", [True, 1.5, ["a"]])
 def test_an_id_is_text_or_a_whole_number(funnel, value):
-    with pytest.raises(InputError, match=r"rows\.0\.item_id: .* is no id; send text or a whole number"):
+    with pytest.raises(InputError, match=r"rows: item_id: found .*, expected text or a whole number"):
         funnel.predict([{"item_id": value}])

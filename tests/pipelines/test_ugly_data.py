@@ -157,7 +157,7 @@ def test_labels_that_are_true_and_false(pipeline):
     assert table["click"].to_pylist() == [words[row[3]] for row in sorted(rows, key=lambda row: row[2])]
 
 
-@pytest.mark.parametrize("value", ["-1", "0", "1.5", "nan"])
+@pytest.mark.parametrize("value", ["-1", "0", "1.5", "inf"])
 def test_weights_that_are_no_probabilities_are_rejected(pipeline, value):
     rows = labelled(circles(), lambda n: value if n == 4 else 0.5)
     data = {"interactions": {"path": "events.csv", "propensity": "weight"}, "max_reject_share": 0.1}

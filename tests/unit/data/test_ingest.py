@@ -742,6 +742,11 @@ def test_small_clocks_and_times_before_1970_are_seconds(place):
     assert times_of(place, ["0", "1", "-5"]) == [seconds(0), seconds(1), datetime(1969, 12, 31, 23, 59, 55, tzinfo=UTC)]
 
 
+def test_seconds_of_which_many_lie_before_1971_are_a_clock_of_their_own(place):
+    ticks = [user * 1_000_000 + step for user in range(90) for step in range(3)]
+    assert times_of(place, [str(tick) for tick in ticks]) == [seconds(tick) for tick in ticks]
+
+
 def test_a_told_unit_is_believed_within_the_calendar(place):
     assert times_of(place, ["5000", "99999999999999999"], timestamp_unit="ms") == [seconds(5)]
     assert place.rejected() == [
