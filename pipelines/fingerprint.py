@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.memory import write_memory
 from recsys.settings import jsonable
 
 __all__ = ["MISSING", "FileHashes", "differences", "hash_file"]
@@ -45,16 +46,8 @@ class FileHashes:
 
     def save(self) -> None:
         """Remembers what was hashed. A folder that cannot be written costs time later, nothing else."""
-        if not self._changed:
-            return
-        partial = self._memory.with_name(f"{self._memory.name}.{os.getpid()}.partial")
-        try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(self._known, indent=1))
-            partial.replace(self._memory)
-        except OSError:
-            return
-        self._changed = False
+        if self._changed and write_memory(self._memory, self._known):
+            self._changed = False
 
     def _hash(self, path: Path) -> str:
         if not path.is_file():

@@ -9,10 +9,11 @@ import ast
 import hashlib
 import importlib.util
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipelines.memory import write_memory
 
 __all__ = ["Sources"]
 
@@ -85,14 +86,8 @@ class Sources:
         if self._memory is None or self._met.keys() <= self._known.keys():
             return
         kept = list({**self._known, **self._met}.items())[-_REMEMBERED:]
-        partial = self._memory.with_name(f"{self._memory.name}.{os.getpid()}.partial")
-        try:
-            self._memory.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(dict(kept)))
-            partial.replace(self._memory)
-        except OSError:
-            return
-        self._known = dict(kept)
+        if write_memory(self._memory, dict(kept)):
+            self._known = dict(kept)
 
     def _module(self, name: str) -> _Module | None:
         """A module with a source file, in whatever package; `None` for all other names."""
